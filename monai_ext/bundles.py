@@ -1,0 +1,103 @@
+"""Where the bundles are, and one config's component in another config."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_ext.labels import MODALITIES, parse_modalities
+
+
+class BundleError(FileNotFoundError):
+    """A bundle, or a part of it, is not where it was expected."""
+
+
+def _is_bundle(folder: Path, name: str) -> bool:
+    metadata = folder / "configs" / "metadata.json"
+    try:
+        return metadata.is_file() and json.loads(metadata.read_text(encoding="utf-8")).get("name") == name
+    except (OSError, ValueError):
+        return False
+
+
+def bundle_root(name: str) -> str:
+    """Folder of a bundle, whichever folder a command is started from.
+
+    Looked for in this order: the bundle MONAI is running (it puts that folder on ``sys.path``), the working folder,
+    beside this package (a source checkout, or a zip that carries the package inside the bundle); in each, the folder
+    itself, then ``bundles/<name>`` and ``<name>`` in it and beside it.
+
+    Args:
+        name: of the bundle, as in its metadata.
+
+    Returns:
+        Absolute path.
+
+    Raises:
+        BundleError: naming the folders that were tried.
+    """
+    package = Path(__file__).resolve().parent.parent
+    places = [Path(p) for p in sys.path[1:2]] + [Path.cwd(), package]
+    tried = []
+    for place in places:
+        for folder in (place, place / "bundles" / name, place / name, place.parent / name):
+            if _is_bundle(folder, name):
+                return str(folder.resolve())
+            tried.append(str(folder))
+    raise BundleError(
+        f"bundle {name!r} not found (no configs/metadata.json of that name in {', '.join(tried[:4])}, ...)"
+    )
+
+
+def from_config(root: str | Path, config: str, component: str, **overrides: Any) -> Any:
+    """Build one component that another config of a bundle defines, so that it is defined once.
+
+    Args:
+        root: folder of the bundle.
+        config: file under ``configs``, for instance ``train.json``.
+        component: id in it, for instance ``network_def``.
+        overrides: ids of that config and the values they take instead.
+
+    Returns:
+        The instantiated component.
+
+    Raises:
+        BundleError: when the file does not exist.
+    """
+    path = Path(root) / "configs" / config
+    if not path.is_file():
+        raise BundleError(f"{path} does not exist: is the bundle complete?")
+    parser = ConfigParser()
+    parser.read_config(str(path))
+    parser.update({"bundle_root": str(root), **overrides})
+    return parser.get_parsed_content(component)
+
+
+def model_file(root: str | Path, name: str = "model.pt") -> str:
+    """Weights of a bundle.
+
+    Args:
+        root: folder of the bundle.
+        name: of the file under ``models``.
+
+    Raises:
+        BundleError: saying how to make them, when they are not there.
+    """
+    path = Path(root) / "models" / name
+    if not path.is_file():
+        raise BundleError(f"{path} does not exist: train the bundle first (configs/train.json), or give --ckpt_path")
+    return str(path)
+
+
+def segmentor_weights(modalities: str) -> str:
+    """File name of a segmentor's weights: ``model.pt`` for all modalities, else for instance ``model_t2f.pt``.
+
+    Raises:
+        ValueError: for an unknown modality.
+    """
+    chosen = parse_modalities(modalities)
+    return "model.pt" if chosen == MODALITIES else f"model_{'_'.join(chosen)}.pt"

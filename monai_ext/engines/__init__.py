@@ -1,0 +1,12 @@
+"""Training engines."""
+
+from monai_ext.engines.adversarial import AdversarialTrainer, Objective
+from monai_ext.engines.cgan import CGANObjective, FusedBatch, fuse_batch
+from monai_ext.engines.evaluators import ImageEvaluator, MapEvaluator
+from monai_ext.engines.featgen import FeatGenObjective, maps_and_masks
+from monai_ext.engines.precision import AutocastInferer
+
+__all__ = [
+    "AdversarialTrainer", "AutocastInferer", "CGANObjective", "FeatGenObjective", "FusedBatch", "ImageEvaluator",
+    "MapEvaluator", "Objective", "fuse_batch", "maps_and_masks",
+]  # fmt: skip

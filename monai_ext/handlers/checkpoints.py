@@ -1,0 +1,71 @@
+"""Checkpoints that a training goes on from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.handlers import CheckpointLoader, CheckpointSaver
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "checkpoint"
+
+
+def latest_checkpoint(output_dir: str | Path) -> Path | None:
+    """Newest checkpoint that :class:`TrainingCheckpoint` wrote to a folder, ``None`` when there is none."""
+    found = list(Path(output_dir).glob(f"{PREFIX}*_epoch=*.pt"))
+    return max(found, key=lambda p: int(p.stem.rsplit("=", 1)[1])) if found else None
+
+
+class TrainingCheckpoint:
+    """Keeps the newest checkpoint of a training (weights, optimisers, schedulers, epoch) and resumes from it.
+
+    MONAI's ``CheckpointSaver`` writes it (atomically) and ``CheckpointLoader`` reads it; the trainer itself, whose state
+    holds the epoch, is added here, since a config cannot name the trainer within its own handlers.
+
+    Args:
+        output_dir: where checkpoints are.
+        state: name -> object with a state dictionary.
+        interval: epochs between checkpoints; the last epoch is always kept.
+        resume: go on from the newest checkpoint, if there is one; a training that has all its epochs does nothing
+            more. When false, a checkpoint of an earlier run is an error rather than overwritten.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, state: Mapping[str, Any], interval: int = 1, resume: bool = False
+    ) -> None:
+        self.output_dir, self.state, self.interval, self.resume = Path(output_dir), dict(state), interval, resume
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the trainer.
+
+        Raises:
+            FileExistsError: when there is a checkpoint and resuming was not asked for.
+        """
+        found = latest_checkpoint(self.output_dir)
+        if found is not None and not self.resume:
+            raise FileExistsError(
+                f"{found} is from an earlier run: give '--resume true' to go on with it, or another --output_dir"
+            )
+        self.state["trainer"] = engine
+        engine.add_event_handler(Events.STARTED, self.load)
+        CheckpointSaver(
+            str(self.output_dir), self.state, file_prefix="", save_interval=self.interval, n_saved=1
+        ).attach(engine)
+        last = CheckpointSaver(str(self.output_dir), self.state, file_prefix="", save_interval=1, n_saved=1)
+        engine.add_event_handler(
+            Events.EPOCH_COMPLETED(event_filter=lambda e, n: n == e.state.max_epochs and n % self.interval != 0),
+            last.interval_completed,
+        )
+
+    def load(self, engine: Engine) -> None:
+        """Load the newest checkpoint, if there is one."""
+        found = latest_checkpoint(self.output_dir)
+        if found is None:
+            return
+        CheckpointLoader(str(found), self.state)(engine)
+        logger.info("resumed from %s at epoch %d of %d", found, engine.state.epoch, engine.state.max_epochs)

@@ -1,0 +1,1 @@
+"""What synthetic data is worth, against held-out real patients."""
