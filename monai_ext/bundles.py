@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 from monai_ext.labels import MODALITIES, parse_modalities
@@ -101,3 +103,27 @@ def segmentor_weights(modalities: str) -> str:
     """
     chosen = parse_modalities(modalities)
     return "model.pt" if chosen == MODALITIES else f"model_{'_'.join(chosen)}.pt"
+
+
+def digests(**files: str | Path) -> dict[str, str]:
+    """First 12 hex digits of each file's SHA-256: which weights a result was made with."""
+    return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for name, path in files.items()}
+
+
+def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+    """Load a bundle's weights, strictly.
+
+    Args:
+        network: what they belong to.
+        path: state dictionary written by a training.
+
+    Raises:
+        RuntimeError: when the file fits another network; the message names the file.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("model", state)
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise RuntimeError(f"{path} does not fit this network: {error}") from error
+    return network

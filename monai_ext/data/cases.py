@@ -90,7 +90,8 @@ def _classify(path: Path, stem: str) -> tuple[str, Path, str, str] | None:
     if match:
         # files may lie in a folder of their own (as released) or directly in the case's folder
         group = path.parent.parent if path.parent.name == stem else path.parent
-        return "brats2015", group, group.name, SEGMENTATION if match["seg"] else canonical_modality(match["kind"])
+        kind = SEGMENTATION if match["seg"] else canonical_modality(match["kind"])
+        return "brats2015", group, group.absolute().name, kind
     for convention, pattern in (("brats2023", _BRATS2023), ("brats2017", _BRATS2017)):
         match = pattern.match(stem)
         if match:

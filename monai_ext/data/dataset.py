@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import fire
+
 from monai_ext.data.cases import Case, find_cases
 from monai_ext.data.phantom import write_phantom_cases
 from monai_ext.data.split import load_or_make_split
@@ -67,3 +69,13 @@ def open_dataset(
         sides = {side: [c for c in found if c.segmentation is not None] for side, found in sides.items()}
     logger.info("cases: %s", ", ".join(f"{len(found)} {side}" for side, found in sides.items()))
     return sides
+
+
+def main(dataset_dir: str, split_file: str, seed: int = 0) -> None:
+    """Find the cases under a folder and write their split, where there is none yet."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    open_dataset(dataset_dir, split_file, Path(split_file).parent / "phantom", modalities=(), seed=int(seed))
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

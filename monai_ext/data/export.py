@@ -16,9 +16,17 @@ LAYOUTS = ("brats", "decathlon", "nnunet")
 CANVAS_SIZE = (240, 240)
 
 
+SYNTHETIC_PREFIX = "BraTS-SYN-"
+
+
+def is_synthetic(case_id: str) -> bool:
+    """True for the name of a generated study: its intensities are in [0, 1] as they are, not to be scaled again."""
+    return case_id.startswith(SYNTHETIC_PREFIX)
+
+
 def study_name(index: int) -> str:
     """Name of the accepted sample ``index``, in the form of BraTS 2023."""
-    return f"BraTS-SYN-{index:05d}-000"
+    return f"{SYNTHETIC_PREFIX}{index:05d}-000"
 
 
 def on_canvas(array: np.ndarray, canvas_size: Sequence[int] = CANVAS_SIZE) -> np.ndarray:
@@ -69,6 +77,17 @@ class StudyWriter:
         if self.layout == "decathlon":
             return {"image": f"imagesTr/{name}.nii.gz", "label": label}
         return {"image": [f"imagesTr/{name}_{i:04d}.nii.gz" for i in range(len(self.modalities))], "label": label}
+
+    def structure_files(self, name: str) -> dict[str, str]:
+        """``map`` and ``mask`` a study was made from, relative to the folder."""
+        return {kind: f"structure/{name}-{kind}.nii.gz" for kind in ("map", "mask")}
+
+    def write_structure(self, name: str, structure: np.ndarray, mask: np.ndarray) -> None:
+        """Write the map and the mask (H, W) in {0, 1} that a study was made from, beside the studies."""
+        for path, array in zip(self.structure_files(name).values(), (structure, mask)):
+            # outside the crop the mask says "outside the brain"
+            canvas = on_canvas(array) if path.endswith("-map.nii.gz") else 1 - on_canvas(1 - array)
+            write_nifti(self.root / path, canvas.astype(np.uint8)[..., None])
 
     def write(self, name: str, images: np.ndarray, label: np.ndarray) -> None:
         """Write one study.

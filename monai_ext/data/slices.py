@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Orientation, Randomizable, ResizeWithPadOrCrop
 from torch.utils.data import Dataset, DistributedSampler
 from tqdm import tqdm
 
 from monai_ext.data.cases import Case, CaseError
+from monai_ext.data.export import is_synthetic
 from monai_ext.data.reading import read_case
 from monai_ext.labels import MODALITIES
 from monai_ext.transforms import ScaleBrainIntensity
@@ -54,7 +56,7 @@ def read_slices(
     first, end = slice_range
     if not 0 <= first < end <= image.shape[-1]:
         raise CaseError(f"case {case.case_id}: slices {first} to {end} asked for, but it has {image.shape[-1]}")
-    scaled = ScaleBrainIntensity()(image)[..., first:end]
+    scaled = (image if is_synthetic(case.case_id) else ScaleBrainIntensity()(image))[..., first:end]
     crop = ResizeWithPadOrCrop(spatial_size=(*roi_size, end - first))
     inside = crop(scaled)
     brain = int((scaled > 0).any(0).sum())
@@ -143,7 +145,7 @@ class SliceDataset(Dataset):
                 return None
 
         with ThreadPoolExecutor(max(num_threads, 1)) as pool:
-            bar = tqdm(pool.map(read, cases), total=len(cases), desc="reading cases", disable=not progress)
+            bar = tqdm(pool.map(read, cases), total=len(cases), desc="reading cases", disable=None if progress else True)
             read_cases = [(c, r) for c, r in zip(cases, bar) if r is not None]
         self.cases = [c for c, _ in read_cases]
         self.cut = {c.case_id: r["cut"] for c, r in read_cases}
@@ -186,8 +188,8 @@ class SliceDataset(Dataset):
 
     def item(self, index: int, draw: int) -> dict[str, Any]:
         """Item ``index`` as it comes out in draw ``draw`` (see :meth:`assemble`)."""
-        data = self.raw(index)
-        return apply_seeded(self.transform, data, (self.seed, draw, index))
+        data = apply_seeded(self.transform, self.raw(index), (self.seed, draw, index))
+        return {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in data.items()}
 
     def __getitem__(self, token: int) -> dict[str, Any]:
         draw, index = divmod(int(token), len(self))

@@ -135,4 +135,5 @@ def load_or_make_split(
         guard_leak(sides)
         write_json(split_file, {"seed": seed, "fractions": list(fractions), **sides})
         logger.info("split of %d cases by patient written to %s", len(cases), split_file)
-    return {s: [c for c in cases if c.patient_id in set(sides[s])] for s in SIDES}
+    ordered = sorted(cases, key=lambda c: c.case_id)
+    return {s: [c for c in ordered if c.patient_id in set(sides[s])] for s in SIDES}

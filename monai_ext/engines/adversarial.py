@@ -40,8 +40,8 @@ class Objective(nn.Module, ABC):
         """Forward passes of the generator side; what both loss methods read."""
 
     @abstractmethod
-    def discriminator_terms(self, step: Mapping[str, Any]) -> Terms:
-        """Unweighted loss terms of the discriminators, on detached fakes."""
+    def discriminator_terms(self, step: dict[str, Any]) -> Terms:
+        """Unweighted loss terms of the discriminators, on detached fakes. What they leave in ``step`` the generator finds."""
 
     @abstractmethod
     def generator_terms(self, step: Mapping[str, Any]) -> Terms:

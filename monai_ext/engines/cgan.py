@@ -90,6 +90,8 @@ class CGANObjective(Objective):
             :class:`monai_ext.data.GenerationDataset`).
         num_sources: modalities of each item that are translated in a step; the number of modalities gives every one.
         num_targets: targets of each source in a step; the number of modalities less one gives every one.
+        translate_probability: share of the steps in which real images are translated and generated ones encoded again;
+            these branches cost as much as all the others, and every second step keeps the features as consistent.
         beta: of Algorithm 1.
         pad: of Algorithm 2, the margin of the mask that cuts the background.
         canvas_size: see :func:`monai_ext.transforms.structural_feature_map`.
@@ -110,6 +112,7 @@ class CGANObjective(Objective):
         paired: bool = True,
         num_sources: int = 1,
         num_targets: int = 1,
+        translate_probability: float = 1.0,
         beta: float = 0.07,
         pad: int = 5,
         canvas_size: Sequence[int] | None = (240, 240),
@@ -128,6 +131,7 @@ class CGANObjective(Objective):
         self.discriminator = nn.ModuleDict({"image": image_discriminator, "code": code_discriminator})
         self.weights, self.paired = dict(weights), paired
         self.num_sources, self.num_targets = num_sources, num_targets
+        self.translate_probability = translate_probability
         self.beta, self.pad, self.canvas_size = beta, pad, canvas_size
         self.map_channels = None if map_channels is None else list(map_channels)
         self.adversarial = AdversarialLoss(adversarial)
@@ -192,7 +196,9 @@ class CGANObjective(Objective):
         if not self.paired:
             image, label = images.flatten(0, 1)[:, None], labels.flatten(0, 1)[:, None]
         step["real_fused"] = self._fuse(image, label, label).fused
-        step.update(self._translate(step))
+        step["translating"] = float(torch.rand(1, generator=rng)) < self.translate_probability
+        if step["translating"]:
+            step.update(self._translate(step))
         return step
 
     def _translate(self, step: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,12 +228,13 @@ class CGANObjective(Objective):
             "source_style": style, "reconstructed": decoded[:, :, 0], "translated": decoded[:, :, 1:],
         }  # fmt: skip
 
-    def discriminator_terms(self, step: Mapping[str, Any]) -> Terms:
+    def discriminator_terms(self, step: dict[str, Any]) -> Terms:
         """loss_D and loss_D,class on real and generated images, loss_D,assist on translated ones, FD on codes."""
         terms: Terms = {}
         images, modalities = step["images"], step["images"].shape[1]
         eye = torch.eye(modalities, device=images.device)
-        real_logits, real_class, _ = self._judge(images, step["real_fused"])
+        real_logits, real_class, features = self._judge(images, step["real_fused"])
+        step["real_features"] = [f.detach() for f in features]
         classes = eye.repeat(images.shape[0], 1)
         if self.wants("d_generated", "d_modality"):
             fake_logits, fake_class, _ = self._judge(step["generated"].detach(), step["made"].fused)
@@ -275,8 +282,7 @@ class CGANObjective(Objective):
             if self.wants("modality"):
                 terms["modality"] = modality_loss(classes.float(), eye.repeat(count, 1))
             if self.paired and self.wants("feature_matching"):
-                with torch.no_grad():
-                    real = self._judge(images, step["real_fused"])[2]
+                real = step["real_features"]
                 own = step["own"].repeat_interleave(modalities).bool()
                 if own.any():
                     terms["feature_matching"] = feature_matching_loss(
@@ -296,7 +302,7 @@ class CGANObjective(Objective):
             self.generator["guidance"].requires_grad_(True)
         if self.wants("adversarial_code"):
             terms["adversarial_code"] = self.adversarial.generator(self.discriminator["code"](step["code"][-1]).float())
-        if self.wants("registration", "generated_code"):
+        if step["translating"] and self.wants("registration", "generated_code"):
             terms.update(self._consistency_terms(step, eye))
         return terms
 

@@ -103,10 +103,12 @@ class FeatGenObjective(Objective):
         structure, mask = maps_and_masks(image, label, self.beta, self.pad, self.canvas_size)
         mean, logvar = self.generator.encoder(structure)
         code = mean + torch.exp(0.5 * logvar) * noise[0].to(mean.dtype)
-        logits, painted = self.generator.decoder(torch.cat([code, noise[1].to(code.dtype)]))
+        self.generator.prior.update(code.detach())
+        logits, painted = self.generator.decoder(torch.cat([code, self.generator.prior(noise[1]).to(code.dtype)]))
         logits, logits_gen = logits.chunk(2)
         return {
-            "structure": structure, "mask": mask, "mean": mean.float(), "logvar": logvar.float(), "code": code,
+            "structure": structure, "mask": mask, "mean": mean.float(), "logvar": logvar.float(),
+            "code": self.generator.prior.standardise(code.float()),
             "noise": noise[1], "logits": logits.float(), "generated": logits_gen.float().sigmoid(),
             "image": image, "painted": painted.chunk(2)[0].float(), "healthy": (label == 0).float(),
         }  # fmt: skip

@@ -18,11 +18,11 @@ class TrainingProgress:
 
     Args:
         output_transform: engine output -> name -> number. By default the loss, and each loss term where there are some.
-        disable: no bar; the log lines stay.
+        disable: no bar; ``None`` shows one on a terminal and none in a log file. The log lines stay.
     """
 
     def __init__(
-        self, output_transform: Callable[[Any], Mapping[str, float]] | None = None, disable: bool = False
+        self, output_transform: Callable[[Any], Mapping[str, float]] | None = None, disable: bool | None = None
     ) -> None:
         self.output_transform = output_transform or loss_terms
         self.disable = disable

@@ -96,5 +96,5 @@ def binarise(probability: torch.Tensor, mode: str = "straight_through") -> torch
     if mode == "probabilities":
         return probability
     if mode == "straight_through":
-        return (probability > 0.5).to(probability.dtype) + probability - probability.detach()
+        return (probability > 0.5).to(probability.dtype) + (probability - probability.detach())
     raise ValueError(f"mode is straight_through or probabilities, got {mode!r}")

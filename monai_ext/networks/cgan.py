@@ -7,11 +7,12 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.nets import PatchDiscriminator
 
-from monai_ext.networks.blocks import ConditionalBlock, PyramidEncoder, conv_block
+from monai_ext.networks.blocks import ConditionalBlock, PyramidEncoder, SelectiveConv, conv_block
 from monai_ext.networks.init import init_weights
 from monai_ext.networks.style import IntensityStyle
 
 CHANNELS = (32, 64, 128, 192)
+LABEL_GAIN = 5.0  # 1 / label weight of FuseLesion
 
 
 class ImageDecoder(nn.Module):
@@ -44,15 +45,25 @@ class ImageDecoder(nn.Module):
             nn.Linear(condition_size, condition_size),
         )
         self.at16 = ConditionalBlock(c16, c16, condition_size)
-        self.at8 = ConditionalBlock(c16 + c8, c8, condition_size)
-        self.at4 = ConditionalBlock(c8 + c4, c4, condition_size)
+        # a level's features are added, not concatenated: half the cost where images are large
+        self.to8, self.to4, self.to2 = nn.Conv2d(c16, c8, 1), nn.Conv2d(c8, c4, 1), nn.Conv2d(c4, c2, 1)
+        self.at8 = ConditionalBlock(c8, c8, condition_size)
+        self.at4 = ConditionalBlock(c4, c4, condition_size)
+        self.select4, self.select2 = SelectiveConv(c4, num_modalities), SelectiveConv(c2, num_modalities)
         self.modality4 = ConditionalBlock(c4, c4, condition_size)
-        self.modality2 = ConditionalBlock(c4 + c2, c2, condition_size)
-        self.head = nn.Sequential(nn.Conv2d(c2, 16, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(16, 1, 3, padding=1))
+        self.modality2 = ConditionalBlock(c2, c2, condition_size)
+        self.head = nn.Sequential(
+            nn.Conv2d(c2, 16, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Upsample(scale_factor=2.0),
+            nn.Conv2d(16, 8, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(8, 1, 3, padding=1),
+        )
 
     @staticmethod
     def _up(x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return F.interpolate(x, scale_factor=2.0)
 
     def forward(self, features: list[torch.Tensor], modality: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """Decode K modalities of each item in one batch.
@@ -69,12 +80,13 @@ class ImageDecoder(nn.Module):
         batch, targets = modality.shape[0], modality.shape[1]
         look = self.style(style)
         x = self.at16(f16, look)
-        x = self.at8(torch.cat([self._up(x), f8], 1), look)
-        x = self.at4(torch.cat([self._up(x), f4], 1), look)
+        x = self.at8(self._up(self.to8(x)) + f8, look)
+        x = self.at4(self._up(self.to4(x)) + f4, look)
         condition = self.modality(torch.cat([style[:, None].expand(-1, targets, -1), modality], 2)).flatten(0, 1)
-        x = self.modality4(x.repeat_interleave(targets, 0), condition)
-        x = self.modality2(torch.cat([self._up(x), f2.repeat_interleave(targets, 0)], 1), condition)
-        x = torch.sigmoid(self.head(self._up(x)))
+        wanted = modality.flatten(0, 1)
+        x = self.modality4(self.select4(x.repeat_interleave(targets, 0), wanted), condition)
+        x = self.modality2(self._up(self.to2(x)) + f2.repeat_interleave(targets, 0), condition)
+        x = torch.sigmoid(self.head(self.select2(x, wanted)))
         return x.view(batch, targets, x.shape[-2], x.shape[-1])
 
 
@@ -105,7 +117,7 @@ class CGAN(nn.Module):
         self.num_modalities, self.num_classes, self.noise_channels = num_modalities, num_classes, noise_channels
         self.style = IntensityStyle(num_modalities)
         self.style_size = self.style.size
-        self.fusion_encoder = init_weights(PyramidEncoder(num_classes + 1 + noise_channels, channels, dropout), init)
+        self.fusion_encoder = init_weights(PyramidEncoder(num_classes + 2 + noise_channels, channels, dropout), init)
         self.image_encoder = init_weights(PyramidEncoder(1, channels, dropout), init)
         self.decoder = init_weights(ImageDecoder(num_modalities, self.style_size, channels), init)
 
@@ -114,8 +126,13 @@ class CGAN(nn.Module):
         return torch.eye(self.num_modalities, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
 
     def encode_fused(self, fused: torch.Tensor, noise: torch.Tensor) -> list[torch.Tensor]:
-        """EC_lf: fused map (B, n + 1, H, W) and noise (B, noise_channels, H, W) -> features."""
-        return self.fusion_encoder(torch.cat([fused, noise], 1))
+        """EC_lf: fused map (B, n + 1, H, W) and noise (B, noise_channels, H, W) -> features.
+
+        The channels differ by the label alone, which weighs 0.2 against the map's 0.8: their mean and their deviations,
+        scaled up, hold the same and let the network see the label from the first step.
+        """
+        mean = fused.mean(1, keepdim=True)
+        return self.fusion_encoder(torch.cat([mean, LABEL_GAIN * (fused - mean), noise], 1))
 
     def forward(self, fused: torch.Tensor, style: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Generate studies.
@@ -146,13 +163,17 @@ class ImageDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, num_modalities: int = 4, condition_channels: int = 0, channels: int = 32, num_layers: int = 3
+        self, num_modalities: int = 4, condition_channels: int = 0, channels: int = 24, num_layers: int = 3
     ) -> None:
         super().__init__()
         self.condition_channels = condition_channels
         self.patch = PatchDiscriminator(2, channels, 1 + condition_channels, num_layers_d=num_layers, norm="instance")
         last = channels * 2 ** (num_layers)
-        self.modality = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, num_modalities))
+        # nonlinear before the mean over the image: instance normalisation leaves nothing in the means of its channels
+        self.modality = nn.Sequential(
+            nn.Conv2d(last, 64, 3, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(64, num_modalities),
+        )  # fmt: skip
 
     def forward(
         self, image: torch.Tensor, condition: torch.Tensor | None = None

@@ -138,10 +138,56 @@ class MapDecoder(nn.Module):
         return (painted if self.edges is None else self.edges(image)), image
 
 
+class CodePrior(nn.Module):
+    """Turns N(0, 1) noise into codes distributed like those of the training maps: mean + factor * noise.
+
+    The encoder's codes are never quite N(0, 1) as a whole, and a decoder paints shapes that are no brains from codes it has
+    not seen (Ghosh et al. 2020, "From variational to deterministic autoencoders"). Mean and covariance follow the codes of
+    the training steps; ``enabled=False`` hands the noise through, as the paper.
+
+    Args:
+        size: length of the code.
+        momentum: share of a step's codes in the running moments.
+        enabled: see above.
+    """
+
+    mean: torch.Tensor
+    covariance: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, size: int, momentum: float = 0.02, enabled: bool = True) -> None:
+        super().__init__()
+        self.momentum, self.enabled = momentum, enabled
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("covariance", torch.eye(size))
+        self.register_buffer("factor", torch.eye(size))
+
+    @torch.no_grad()
+    def update(self, code: torch.Tensor) -> None:
+        """Follow the codes (B, size) of a training step."""
+        if not self.enabled:
+            return
+        with torch.autocast(code.device.type, enabled=False):
+            code = code.float()
+            self.mean.lerp_(code.mean(0), self.momentum)
+            centred = code - self.mean
+            self.covariance.lerp_(centred.T @ centred / len(code), self.momentum)
+            ridge = 1e-4 * torch.eye(len(self.mean), device=code.device)
+            self.factor.copy_(torch.linalg.cholesky(self.covariance + ridge))
+
+    def forward(self, noise: torch.Tensor) -> torch.Tensor:
+        """Noise (B, size) -> codes (B, size)."""
+        return self.mean + noise @ self.factor.T
+
+    def standardise(self, code: torch.Tensor) -> torch.Tensor:
+        """The inverse: codes (B, size) -> what should be N(0, 1)."""
+        return torch.linalg.solve_triangular(self.factor, (code - self.mean).T, upper=False).T
+
+
 class FeatGen(nn.Module):
     """What the structure-map stage trains as a generator: EC_f, DC_f and MASK.
 
-    Called with a code it is the generator itself: noise -> map and mask.
+    Called with noise it is the generator itself: noise -> code -> map and mask.
 
     Args:
         image_size: (H, W) of a map, multiples of 32.
@@ -151,6 +197,7 @@ class FeatGen(nn.Module):
         head: of the decoder, see :class:`MapDecoder`.
         canvas_size: likewise.
         beta: likewise.
+        fit_prior: see :class:`CodePrior`.
 
     Raises:
         ValueError: for a size that is no multiple of 32.
@@ -165,6 +212,7 @@ class FeatGen(nn.Module):
         head: str = "edges",
         canvas_size: tuple[int, int] | list[int] = (240, 240),
         beta: float = 0.07,
+        fit_prior: bool = True,
     ) -> None:
         super().__init__()
         if any(s % 2**STEPS for s in image_size):
@@ -172,15 +220,16 @@ class FeatGen(nn.Module):
         self.image_size, self.latent_size = tuple(image_size), latent_size
         self.encoder = init_weights(MapEncoder(self.image_size, latent_size, dropout=dropout), init)
         self.decoder = init_weights(MapDecoder(self.image_size, latent_size, head, canvas_size, beta), init)
+        self.prior = CodePrior(latent_size, enabled=fit_prior)
         self.mask = init_weights(UnshuffleUNet(1, 1, (24, 48, 96, 128), factor=4), init)
 
-    def forward(self, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Code (B, latent_size), N(0, 1) -> structure map and mask (B, 1, H, W), binary {0, 1} float.
+    def forward(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise (B, latent_size), N(0, 1) -> structure map and mask (B, 1, H, W), binary {0, 1} float.
 
         The mask is 1 outside the brain.
         """
-        structure = (self.decoder(code)[0] > 0).to(code.dtype)
-        return structure, (self.mask(structure) > 0).to(code.dtype)
+        structure = (self.decoder(self.prior(noise))[0] > 0).to(noise.dtype)
+        return structure, (self.mask(structure) > 0).to(noise.dtype)
 
 
 class MapDiscriminator(nn.Module):

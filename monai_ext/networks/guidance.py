@@ -46,7 +46,7 @@ class LesionGuidance(nn.Module):
         scheme: str = "nseg",
         num_modalities: int = 4,
         num_classes: int = 3,
-        channels: tuple[int, ...] | list[int] = (24, 48, 96, 128),
+        channels: tuple[int, ...] | list[int] = (16, 32, 64, 128),
     ) -> None:
         super().__init__()
         if scheme not in SCHEMES:

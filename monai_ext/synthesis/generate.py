@@ -15,13 +15,9 @@ from monai_ext import __version__
 from monai_ext.data import StudyWriter, study_name, write_json
 from monai_ext.synthesis.manifest import Manifest
 from monai_ext.synthesis.report import write_generation_report
-from monai_ext.synthesis.stream import Candidate, StudyStream
+from monai_ext.synthesis.stream import Candidate, StudyStream, SynthesisError
 
 logger = logging.getLogger(__name__)
-
-
-class SynthesisError(RuntimeError):
-    """The attempts ran out before the data set was complete."""
 
 
 class DatasetGenerator:
@@ -64,7 +60,6 @@ class DatasetGenerator:
         self.manifest = Manifest(writer.root, self.settings)
         self.keep_examples = keep_examples
         self.examples: list[Candidate] = []
-        self.batch_size = batch_size
 
     def run(self) -> dict[str, Any]:
         """Generate.
@@ -111,10 +106,12 @@ class DatasetGenerator:
             return
         name = study_name(counts["accepted"])
         self.writer.write(name, candidate.images.numpy(), candidate.label[0].numpy())
+        self.writer.write_structure(name, candidate.structure[0].numpy(), candidate.mask[0].numpy())
         classes = torch.bincount(candidate.label.flatten().long(), minlength=self.stream.cgan.num_classes + 1)
         self.manifest.add(
             {
                 "name": name, "seed": self.stream.seed, "candidate": candidate.number, **self.writer.files(name),
+                **self.writer.structure_files(name),
                 "label_source": candidate.label_source, "scores": candidate.scores,
                 "lesion_pixels": {str(k): int(classes[k]) for k in range(1, len(classes))},
             }
@@ -147,22 +144,3 @@ class DatasetGenerator:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-
-
-def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
-    """Load a bundle's weights, strictly.
-
-    Args:
-        network: what they belong to.
-        path: state dictionary written by a training.
-
-    Raises:
-        RuntimeError: when the file fits another network; the message names the file.
-    """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("model", state)
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise RuntimeError(f"{path} does not fit this network: {error}") from error
-    return network

@@ -16,7 +16,20 @@ from monai_ext.synthesis.lesions import LesionSource
 from monai_ext.transforms import erase_lesion, fuse_lesion
 
 FLOOR = 0.01  # real brain starts at 0.02 (ScaleBrainIntensity); what the decoder leaves below this is background
-STAGES = ("candidate", "map", "placement", "dice")
+
+
+class SynthesisError(RuntimeError):
+    """The attempts ran out before the data set was complete."""
+
+
+def candidate_rng(seed: int, number: int) -> np.random.Generator:
+    """Where candidate ``number`` of a seed draws everything from."""
+    return np.random.default_rng((seed, number))
+
+
+def latent_code(rng: np.random.Generator, size: int) -> torch.Tensor:
+    """Noise that a map is decoded from, (1, size); the first thing a candidate draws."""
+    return torch.from_numpy(rng.standard_normal((1, size), dtype=np.float32))
 
 
 @dataclass
@@ -84,12 +97,8 @@ class StudyStream:
     def _prepare(self, number: int) -> Candidate:
         """Noise to fused map: everything before the image generator."""
         candidate = Candidate(number)
-        rng = np.random.default_rng((self.seed, number))
-
-        def normal(*shape: int) -> torch.Tensor:
-            return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-
-        code = normal(1, self.featgen.latent_size)
+        rng = candidate_rng(self.seed, number)
+        code = latent_code(rng, self.featgen.latent_size)
         with torch.no_grad():
             structure, mask = (t[0].cpu() for t in self.featgen(code.to(self.device)))
         candidate.structure, candidate.mask = structure, mask
@@ -107,8 +116,9 @@ class StudyStream:
             return candidate
         candidate.label, candidate.label_source = placed.label, placed.source
         candidate.scores["placement_tries"] = placed.tries
-        candidate.style = self.style_scale * normal(self.cgan.style_size)
-        candidate.noise = normal(self.cgan.noise_channels, *structure.shape[1:])
+        noise_shape = (self.cgan.noise_channels, *structure.shape[1:])
+        candidate.style = self.style_scale * torch.from_numpy(rng.standard_normal(self.cgan.style_size, dtype=np.float32))
+        candidate.noise = torch.from_numpy(rng.standard_normal(noise_shape, dtype=np.float32))
         return candidate
 
     def _paint(self, candidates: Sequence[Candidate]) -> None:

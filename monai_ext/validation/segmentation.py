@@ -75,7 +75,7 @@ def evaluate_cases(
     if unlabelled:
         raise ValueError(f"case {unlabelled[0]} has no segmentation to compare with")
     rows, by_slice = [], []
-    for case_id, indices in tqdm(case_stacks(dataset).items(), desc="evaluating", unit="case", disable=not progress):
+    for case_id, indices in tqdm(case_stacks(dataset).items(), desc="evaluating", unit="case", disable=None if progress else True):
         items = [dataset.raw(i) for i in indices]
         images = torch.stack([i["image"] for i in items])
         label = torch.cat([i["label"] for i in items]).to(torch.uint8)

@@ -1,0 +1,39 @@
+"""Which real patients may judge: those that no weights were trained on."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from monai_ext.data import Case, LeakError, find_cases, read_split
+
+logger = logging.getLogger(__name__)
+
+
+def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None) -> list[Case]:
+    """Labelled cases under a folder whose patients took no part in the training of the judging weights.
+
+    Args:
+        dataset_dir: real cases in any layout.
+        split_file: the split of that training; patients it does not know are held out by themselves. ``None`` when the
+            weights come from no patient (a phantom).
+
+    Returns:
+        Cases of the test side and of unknown patients.
+
+    Raises:
+        LeakError: when every case was used in training.
+    """
+    cases = [c for c in find_cases(dataset_dir) if c.segmentation is not None]
+    if split_file is None:
+        return cases
+    sides = read_split(split_file)
+    used = {*sides["train"], *sides["validation"]}
+    kept = [c for c in cases if c.patient_id not in used]
+    if not kept:
+        raise LeakError(
+            f"all {len(cases)} labelled cases under {str(dataset_dir)!r} were used to train the weights ({split_file}): "
+            "nothing is left to judge with"
+        )
+    logger.info("%d held-out cases; %d others were used in training and are left out", len(kept), len(cases) - len(kept))
+    return kept
