@@ -33,13 +33,13 @@ train() { # train CONFIG OUTPUT_DIR [--key value ...]; nothing to do once OUTPUT
 "$PYTHON" -m monai_ext.data.dataset "$DATA" "$OUT/split.json"
 
 images() {
-    train cgan/configs/train.json cgan --max_epochs 20
+    train cgan/configs/train.json cgan --max_epochs 16
 }
 maps_and_segmentors() {
     train segmentor/configs/train.json segmentor/all --modalities all --max_epochs 60
-    train featgen/configs/train.json featgen --max_epochs 24
+    train featgen/configs/train.json featgen --max_epochs 20
     for m in t2f t2w t1c t1n; do
-        train segmentor/configs/train.json "segmentor/$m" --modalities "$m" --max_epochs 40
+        train segmentor/configs/train.json "segmentor/$m" --modalities "$m" --max_epochs 30
     done
 }
 images &

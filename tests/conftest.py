@@ -11,9 +11,20 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from monai_ext.data import SliceDataset, find_cases
+from monai_ext.engines import CGANObjective, FeatGenObjective
 from monai_ext.labels import CONVENTIONS, DECATHLON_CHANNELS, MODALITIES
+from monai_ext.networks import (
+    CGAN,
+    CodeDiscriminator,
+    FeatGen,
+    ImageDiscriminator,
+    LesionGuidance,
+    MapCodeDiscriminator,
+    MapDiscriminator,
+)
 
 SHAPE = (24, 20, 10)
 AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1.0, 0, SHAPE[1] - 1], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
@@ -135,6 +146,61 @@ def make_dataset(cases_dir: Path) -> Callable[..., SliceDataset]:
     def make(count: int = 4, **kwargs: Any) -> SliceDataset:
         settings: Mapping[str, Any] = {"slice_range": (2, 8), "roi_size": (16, 16), "progress": False, **kwargs}
         return SliceDataset(find_cases(cases_dir)[:count], **settings)
+
+    return make
+
+
+CGAN_WEIGHTS = dict.fromkeys(
+    [
+        "paired", "feature_matching", "adversarial", "modality", "structure", "lesion", "registration",
+        "generated_code", "outside", "adversarial_code", "reconstruction", "paired_translated",
+        "adversarial_translated", "modality_translated", "cycle", "cycle_consistency", "code", "lesion_real",
+        "d_generated", "d_translated",
+        "d_modality", "d_code",
+    ],
+    1.0,
+)  # fmt: skip
+FEATGEN_WEIGHTS = dict.fromkeys(
+    [
+        "adversarial_code", "adversarial_map", "normal", "kl", "reconstruction", "image", "outside", "mask", "d_code",
+        "d_map",
+    ],
+    1.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cgan_objective() -> Callable[..., CGANObjective]:
+    """Tiny networks of the image stage and every loss, for images of 48 x 48; ``weights`` changes single weights."""
+
+    def make(
+        seed: int = 0, weights: Mapping[str, float] | None = None, scheme: str = "nseg", condition: bool = True,
+        **kwargs: Any,
+    ) -> CGANObjective:  # fmt: skip
+        torch.manual_seed(seed)
+        return CGANObjective(
+            CGAN(4, 3, noise_channels=1, channels=(4, 4, 6, 6)),
+            ImageDiscriminator(4, 4 * condition, channels=4, num_layers=2),
+            CodeDiscriminator(6, 4),
+            LesionGuidance(scheme, channels=(4, 6, 8)),
+            **{"weights": {**CGAN_WEIGHTS, **(weights or {})}, "canvas_size": (60, 60), **kwargs},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def featgen_objective() -> Callable[..., FeatGenObjective]:
+    """Networks of the map stage and every loss, for images of 64 x 64; ``weights`` changes single weights."""
+
+    def make(seed: int = 0, weights: Mapping[str, float] | None = None, **kwargs: Any) -> FeatGenObjective:
+        torch.manual_seed(seed)
+        return FeatGenObjective(
+            FeatGen((64, 64), 4, canvas_size=(80, 80)),
+            MapDiscriminator(4, 2),
+            MapCodeDiscriminator(4, 8),
+            **{"weights": {**FEATGEN_WEIGHTS, **(weights or {})}, "canvas_size": (80, 80), **kwargs},
+        )
 
     return make
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_ext.bundles import BundleError, bundle_root, from_config, model_file, segmentor_weights
+from monai_ext.bundles import (
+    BundleError,
+    bundle_root,
+    digests,
+    from_config,
+    load_weights,
+    model_file,
+    segmentor_weights,
+)
 
 CONFIG = {
     "imports": ["$import torch"],
@@ -106,3 +114,21 @@ def test_segmentor_weights(modalities, name):
 def test_segmentor_weights_refuses():
     with pytest.raises(ValueError, match="unknown modality 'ct'"):
         segmentor_weights("ct")
+
+
+def test_digests(tmp_path):
+    """The first digits of the SHA-256 of b"abc" and of nothing."""
+    (tmp_path / "a.pt").write_bytes(b"abc")
+    (tmp_path / "b.pt").write_bytes(b"")
+    assert digests(a=tmp_path / "a.pt", b=str(tmp_path / "b.pt")) == {"a": "ba7816bf8f01", "b": "e3b0c44298fc"}
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_load_weights(tmp_path, wrapped):
+    trained, network = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    state = trained.state_dict()
+    torch.save({"model": state} if wrapped else state, tmp_path / "model.pt")
+    assert load_weights(network, tmp_path / "model.pt") is network
+    assert torch.equal(network.weight, trained.weight)
+    with pytest.raises(RuntimeError, match=r"model.pt does not fit this network: .*\n.*weight"):
+        load_weights(torch.nn.Linear(4, 3), tmp_path / "model.pt")

@@ -28,7 +28,7 @@ class TrainingProgress:
         self.disable = disable
         self._bar: tqdm | None = None
         self._sums: dict[str, float] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}  # a term may be absent from some iterations
         self._since = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -44,20 +44,20 @@ class TrainingProgress:
             total = engine.state.max_epochs * engine.state.epoch_length
             done = (engine.state.epoch - 1) * engine.state.epoch_length
             self._bar = tqdm(total=total, initial=done, desc="training", unit="it", disable=self.disable)
-        self._sums, self._count, self._since = {}, 0, time.perf_counter()
+        self._sums, self._counts, self._since = {}, {}, time.perf_counter()
 
     def _advance(self, engine: Engine) -> None:
         for name, value in self.output_transform(engine.state.output).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._bar.update()
         if "loss" in self._sums:
             self._bar.set_postfix(
-                epoch=engine.state.epoch, loss=f"{self._sums['loss'] / self._count:.4f}", refresh=False
+                epoch=engine.state.epoch, loss=f"{self._sums['loss'] / self._counts['loss']:.4f}", refresh=False
             )
 
     def _report(self, engine: Engine) -> None:
-        means = ", ".join(f"{n} {v / max(self._count, 1):.4f}" for n, v in self._sums.items())
+        means = ", ".join(f"{n} {v / self._counts[n]:.4f}" for n, v in self._sums.items())
         seconds = time.perf_counter() - self._since
         logger.info("epoch %d/%d in %.1f s: %s", engine.state.epoch, engine.state.max_epochs, seconds, means)
 

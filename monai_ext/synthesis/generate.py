@@ -73,6 +73,8 @@ class DatasetGenerator:
         manifest, counts = self.manifest, self.manifest.counts
         if counts["accepted"]:
             logger.info("going on after %d accepted samples of %d candidates", counts["accepted"], counts["candidates"])
+            # a candidate can be made again from its number: the report shows the first ones after a restart too
+            self.examples = self.stream.run([r["candidate"] for r in manifest.records[: self.keep_examples]])
         with tqdm(total=self.num_samples, initial=counts["accepted"], desc="accepted", unit="study") as bar:
             while counts["accepted"] < self.num_samples and counts["candidates"] < self.limit:
                 start = time.perf_counter()

@@ -38,6 +38,8 @@ class Manifest:
         self.seconds = 0.0
         if self.state.is_file():
             self._load()
+        else:  # lines of a run that was killed before it first saved its counts
+            self._write_lines()
 
     def _load(self) -> None:
         state = json.loads(self.state.read_text(encoding="utf-8"))

@@ -44,6 +44,8 @@ class MapGenerator:
         max_attempts: int = 50,
         device: str | torch.device = "cpu",
     ) -> None:
+        if min(num_samples, max_attempts) < 1:
+            raise ValueError(f"num_samples and max_attempts must be at least 1, got {num_samples} and {max_attempts}")
         self.device = torch.device(device)
         self.network, self.map_filter = network.to(self.device).eval(), map_filter
         self.output_dir, self.num_samples, self.seed = Path(output_dir), num_samples, seed

@@ -10,21 +10,25 @@ from monai_ext.data import Case, LeakError, find_cases, read_split
 logger = logging.getLogger(__name__)
 
 
-def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None) -> list[Case]:
+def held_out_cases(
+    dataset_dir: str | Path, split_file: str | Path | None, on_bad_case: str = "raise"
+) -> list[Case]:
     """Labelled cases under a folder whose patients took no part in the training of the judging weights.
 
     Args:
         dataset_dir: real cases in any layout.
         split_file: the split of that training; patients it does not know are held out by themselves. ``None`` when the
             weights come from no patient (a phantom).
+        on_bad_case: ``raise`` or ``skip``.
 
     Returns:
         Cases of the test side and of unknown patients.
 
     Raises:
+        CaseError: see :func:`monai_ext.data.find_cases`; for a folder without labelled cases too.
         LeakError: when every case was used in training.
     """
-    cases = [c for c in find_cases(dataset_dir) if c.segmentation is not None]
+    cases = find_cases(dataset_dir, require_segmentation=True, on_bad_case=on_bad_case)
     if split_file is None:
         return cases
     sides = read_split(split_file)

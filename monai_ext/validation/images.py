@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import numpy as np
 import torch
@@ -12,55 +12,13 @@ import torch.nn as nn
 from monai.metrics import PSNRMetric, SSIMMetric
 
 from monai_ext import __version__
-from monai_ext.data import SliceDataset, seed_of, write_json
-from monai_ext.engines import fuse_batch
+from monai_ext.data import SliceDataset, write_json
 from monai_ext.metrics import slice_scores
-from monai_ext.networks import CGAN, brain_quantiles
+from monai_ext.networks import CGAN
+from monai_ext.synthesis.repaint import repaint
 from monai_ext.validation.segmentation import lesion_slice_means, predict
 
 logger = logging.getLogger(__name__)
-
-
-def repaint(
-    network: CGAN,
-    images: torch.Tensor,
-    label: torch.Tensor,
-    map_channel: int = 0,
-    seed: int = 0,
-    beta: float = 0.07,
-    pad: int = 5,
-    canvas_size: Sequence[int] | None = (240, 240),
-    batch_size: int = 8,
-    device: str | torch.device = "cpu",
-) -> torch.Tensor:
-    """Real slices painted anew from their structure map, lesion label and contrast.
-
-    Args:
-        network: the trained generator.
-        images: (N, M, H, W) in [0, 1].
-        label: (N, 1, H, W).
-        map_channel: modality that the map is drawn from.
-        seed: of the texture noise.
-        beta: of Algorithm 1.
-        pad: of Algorithm 2.
-        canvas_size: see :func:`monai_ext.transforms.structural_feature_map`.
-        batch_size: slices at a time.
-        device: device to run on.
-
-    Returns:
-        (N, M, H, W) in [0, 1], background 0, on the CPU.
-    """
-    network = network.to(device).eval()
-    rng = torch.Generator().manual_seed(seed_of(seed))
-    parts = []
-    for x, y in zip(images.split(batch_size), label.split(batch_size)):
-        made = fuse_batch(x[:, map_channel : map_channel + 1], y, y, network.num_classes, beta, pad, canvas_size)
-        noise = torch.randn(len(x), network.noise_channels, *x.shape[2:], generator=rng)
-        with torch.no_grad():
-            style = network.style(brain_quantiles(x, y).to(device))
-            painted = network(made.fused.to(device), style, noise.to(device)).cpu()
-        parts.append(painted * (1 - made.mask))
-    return torch.cat(parts)
 
 
 def evaluate_images(

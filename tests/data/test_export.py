@@ -16,8 +16,10 @@ from monai_ext.data import (
     StudyWriter,
     atomic_path,
     find_cases,
+    is_synthetic,
     on_canvas,
     read_case,
+    read_slices,
     study_name,
     write_json,
     write_nifti,
@@ -133,6 +135,34 @@ def test_read_back(tmp_path, layout):
         read, classes = read_case(case, MODALITIES)
         np.testing.assert_array_equal(read.numpy()[:, 40:200, 24:216, 0], images)
         np.testing.assert_array_equal(classes.numpy()[0, 40:200, 24:216, 0], label)
+
+
+def test_structure_beside_the_studies(tmp_path):
+    images, label = study()
+    mask = (images[0] == 0).astype(np.uint8)
+    structure = np.zeros_like(mask)
+    structure[30, 40:150] = 1
+    writer = StudyWriter(tmp_path)
+    writer.write(NAME, images, label)
+    writer.write_structure(NAME, structure, mask)
+    stored = {k: np.asarray(nib.load(tmp_path / f).dataobj) for k, f in writer.structure_files(NAME).items()}
+    assert sorted(p.name for p in (tmp_path / "structure").iterdir()) == [f"{NAME}-map.nii.gz", f"{NAME}-mask.nii.gz"]
+    assert all(a.shape == (240, 240, 1) and a.dtype == np.uint8 for a in stored.values())
+    # outside the crop lies no edge, and no brain
+    assert stored["map"].sum() == 110 and stored["map"][70, 64:174].all()
+    assert stored["mask"].sum() == 240 * 240 - 100 * 110 and not stored["mask"][70:170, 64:174].any()
+    assert [c.case_id for c in find_cases(tmp_path)] == [NAME]  # they are no case
+
+
+@pytest.mark.parametrize("layout", ["brats", "decathlon"])
+def test_intensities_of_a_study_are_not_scaled_again(tmp_path, layout):
+    images, label = study()
+    StudyWriter(tmp_path, layout).write(NAME, 0.5 * images, label)
+    (case,) = find_cases(tmp_path)
+    read = read_slices(case, slice_range=(0, 1), roi_size=(160, 192))
+    np.testing.assert_allclose(read["image"][0], 0.5 * images, atol=5e-4)
+    np.testing.assert_array_equal(read["label"][0, 0], label)
+    assert is_synthetic(NAME) and not is_synthetic("BraTS-GLI-00002-000")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -26,7 +26,7 @@ from monai_ext.data import (
 def random_transform() -> Compose:
     return Compose(
         [
-            RandAffined(["image", "label"], 1.0, 0.5, mode=["bilinear", "nearest"], padding_mode="zeros"),
+            RandAffined(["image", "label"], prob=1.0, rotate_range=0.5, mode=["bilinear", "nearest"]),
             RandFlipd(["image", "label"], prob=0.5, spatial_axis=0),
             RandGaussianNoised("image", prob=0.5, std=0.1),
         ]

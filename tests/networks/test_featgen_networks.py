@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_ext.networks import FeatGen, MapCodeDiscriminator, MapDecoder, MapDiscriminator, MapEncoder
+from monai_ext.networks import CodePrior, FeatGen, MapCodeDiscriminator, MapDecoder, MapDiscriminator, MapEncoder
 from monai_ext.networks.featgen import EdgeHead
 from monai_ext.transforms import soft_structural_feature_map, structural_feature_map
 
@@ -134,3 +134,40 @@ def test_discriminators():
     assert logits.shape == (3, 1)
     logits.square().sum().backward()
     assert_reached(code)
+
+
+def test_prior_is_n01_before_it_is_fitted():
+    noise = torch.randn(5, LATENT)
+    prior = CodePrior(LATENT)
+    assert torch.equal(prior(noise), noise) and torch.equal(prior.standardise(noise), noise)
+
+
+def test_prior_by_hand():
+    """Momentum 0.5, codes (4, 0) and (0, 0): mean (1, 0), then deviations (3, 0) and (-1, 0), variance 5."""
+    prior = CodePrior(2, momentum=0.5)
+    prior.update(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
+    torch.testing.assert_close(prior.mean, torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(prior.covariance, torch.tensor([[3.0, 0.0], [0.0, 0.5]]))
+    torch.testing.assert_close(prior(torch.tensor([[1.0, 2.0]])), torch.tensor([[1 + 3.0001**0.5, 2 * 0.5001**0.5]]))
+
+
+def test_prior_follows_the_codes():
+    rng = torch.Generator().manual_seed(0)
+    mixing, prior = torch.randn(3, 3, generator=rng), CodePrior(3)
+    for _ in range(400):
+        prior.update(torch.randn(64, 3, generator=rng) @ mixing + 2)
+    codes = prior(torch.randn(20000, 3, generator=rng))
+    torch.testing.assert_close(codes.mean(0), torch.full((3,), 2.0), atol=0.15, rtol=0)
+    torch.testing.assert_close(torch.cov(codes.T), mixing.T @ mixing, atol=0.3, rtol=0.1)
+    noise = torch.randn(9, 3, generator=rng)
+    torch.testing.assert_close(prior.standardise(prior(noise)), noise, atol=1e-3, rtol=0)
+    again = CodePrior(3)
+    again.load_state_dict(prior.state_dict())
+    assert torch.equal(again(noise), prior(noise))
+
+
+def test_prior_that_is_off_hands_noise_through():
+    prior = CodePrior(2, enabled=False)
+    prior.update(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
+    noise = torch.randn(3, 2)
+    assert torch.equal(prior(noise), noise)

@@ -16,6 +16,7 @@ from monai_ext.networks import (
     brain_quantiles,
     init_weights,
 )
+from monai_ext.networks.blocks import SelectiveConv
 
 
 def backward(*outputs: torch.Tensor) -> None:
@@ -79,7 +80,23 @@ def test_conditional_block_scales_and_shifts():
     torch.testing.assert_close(block._modulate(x, film), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("factor, channels, size", [(2, (4, 6, 8), (16, 24)), (4, (4, 6), (16, 8)), (2, (4, 8), (8, 8))])
+def test_selective_conv_by_hand():
+    """y = W_k x + b_k with the weights of the choice k, item by item."""
+    conv = SelectiveConv(2, 3)
+    x = torch.tensor([[1.0, 2.0], [3.0, -1.0]]).view(2, 2, 1, 1).expand(-1, -1, 2, 3)
+    choice = torch.eye(3)[[2, 0]]
+    with torch.no_grad():
+        conv.weight[2] = torch.tensor([[1.0, 0.0], [2.0, 1.0]])
+        conv.weight[0] = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+        conv.bias[2] = torch.tensor([0.5, 0.0])
+    out = conv(x, choice)
+    assert out.shape == (2, 2, 2, 3)
+    assert out[0, :, 1, 2].tolist() == [1.5, 4.0] and out[1, :, 0, 0].tolist() == [-1.0, 2.0]
+    out.sum().backward()
+    assert conv.weight.grad[0].any() and conv.weight.grad[2].any() and not conv.weight.grad[1].any()
+
+
+@pytest.mark.parametrize("factor, channels, size", [(2, (4, 6, 8), (16, 24)), (4, (4, 6), (16, 8))])
 def test_unshuffle_unet(factor, channels, size):
     network = UnshuffleUNet(2, 3, channels, factor, num_res_units=2)
     out = network(torch.randn(2, 2, *size))
@@ -142,12 +159,12 @@ def layers() -> nn.Sequential:
 
 def test_init_mean_filter():
     """Every weight 1 / (k * k * C), told apart by noise of 1e-6; bias 0; other layers as they were."""
-    network, linear = layers(), None
+    network = layers()
     linear = network[4].weight.clone()
     assert init_weights(network, "mean_filter", seed=1) is network
     for layer, value in zip(network[:4], (1 / 45, 1 / 6, 1 / 18, 1 / 16)):
         assert (layer.weight - value).abs().max() < 1e-5
-        assert (layer.weight - value).std() == pytest.approx(1e-6, rel=0.4)
+        assert (layer.weight - value).std().item() == pytest.approx(1e-6, rel=0.4)
         assert layer.bias is None or not layer.bias.any()
     assert torch.equal(network[4].weight, linear)
     again = init_weights(layers(), "mean_filter", seed=1)
