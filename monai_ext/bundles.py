@@ -105,6 +105,17 @@ def segmentor_weights(modalities: str) -> str:
     return "model.pt" if chosen == MODALITIES else f"model_{'_'.join(chosen)}.pt"
 
 
+def flag(value: bool | str) -> bool:
+    """Truth of a config's value; ``--key false`` on the command line arrives as a text, which Python takes for true.
+
+    Raises:
+        ValueError: for a text other than ``true`` and ``false``.
+    """
+    if isinstance(value, str) and value.strip().lower() not in ("true", "false"):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value.strip().lower() == "true" if isinstance(value, str) else bool(value)
+
+
 def digests(**files: str | Path) -> dict[str, str]:
     """First 12 hex digits of each file's SHA-256: which weights a result was made with."""
     return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for name, path in files.items()}

@@ -24,14 +24,18 @@ def install(out: Path) -> list[Path]:
     files = {
         models["featgen"] / "model.pt": out / "featgen" / "model.pt",
         models["cgan"] / "model.pt": out / "cgan" / "model.pt",
-        **{models["segmentor"] / segmentor_weights(m): out / "segmentor" / m / "model.pt" for m in ("all", *MODALITIES)},
+        **{
+            models["segmentor"] / segmentor_weights(m): out / "segmentor" / m / "model.pt" for m in ("all", *MODALITIES)
+        },
         **{folder / "split.json": out / "split.json" for folder in models.values()},
     }
     for target, source in files.items():
         if not source.is_file():
             raise FileNotFoundError(f"{source} is missing: has train_all.sh finished?")
         if source.stat().st_size > LIMIT:
-            raise ValueError(f"{source} has {source.stat().st_size / 1e6:.1f} MB, over the 25 MB that a bundle may hold")
+            raise ValueError(
+                f"{source} has {source.stat().st_size / 1e6:.1f} MB, over the 25 MB that a bundle may hold"
+            )
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
     return list(files)

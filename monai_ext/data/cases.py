@@ -61,7 +61,9 @@ _PATIENT_RULES = (
     # 2017 to 2020 re-issued subjects with the year in the name; a trailing _1, _2 is the session
     (re.compile(r"^Brats(?:17|18|19|20)_(?!Training|Validation)(.+)_\d+$", re.IGNORECASE), r"\1"),
     (re.compile(r"^(BraTS-[A-Za-z]+-\d{5})-\d{3}$"), r"\1"),
-    (re.compile(r"^(brats_(?:2013|tcia)_pat\d+)_\d+$", re.IGNORECASE), r"\1"),
+    # BRATS 2015 names, as 2017 took them over: brats_tcia_pat105_0001 became Brats17_TCIA_105_1
+    (re.compile(r"^brats_tcia_pat0*(\d+)_\d+$", re.IGNORECASE), r"TCIA_\1"),
+    (re.compile(r"^brats_2013_pat0*(\d+)_\d+$", re.IGNORECASE), r"2013_\1"),
 )
 
 
@@ -183,8 +185,8 @@ def find_cases(
         raise CaseError(f"case {repeated[0]} is found more than once: {', '.join(folders)}")
     if not cases:
         raise CaseError(
-            f"no usable case under {str(root)!r} ({len(bad)} incomplete, {unlabelled} without segmentation): expected files "
-            "such as CASE-t1n.nii.gz, CASE_t1ce.nii.gz, VSD.Brain.XX.O.MR_T1.1.mha or imagesTr/BRATS_001.nii.gz"
+            f"no usable case under {str(root)!r} ({len(bad)} incomplete, {unlabelled} without segmentation): "
+            "expected files such as CASE-t1n.nii.gz, CASE_t1ce.nii.gz, VSD.Brain.XX.O.MR_T1.1.mha or imagesTr/BRATS_001.nii.gz"
         )
     if unlabelled:
         logger.info("%d cases without segmentation are left out", unlabelled)

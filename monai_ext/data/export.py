@@ -46,8 +46,10 @@ class StudyWriter:
     """Writes studies under one folder.
 
     - ``brats``: ``NAME/NAME-{t1n,t1c,t2w,t2f,seg}.nii.gz``, labels 1 NCR, 2 ED, 3 ET.
-    - ``decathlon``: ``imagesTr/NAME.nii.gz`` (4-D, FLAIR, T1w, T1gd, T2w) and ``labelsTr/NAME.nii.gz`` (1 ED, 2 NCR, 3 ET).
-    - ``nnunet``: ``imagesTr/NAME_{0000..}.nii.gz`` and ``labelsTr/NAME.nii.gz``, labels as in ``brats``; ``dataset.json`` is
+    - ``decathlon``: ``imagesTr/NAME.nii.gz`` (4-D, FLAIR, T1w, T1gd, T2w) and ``labelsTr/NAME.nii.gz`` (1 ED, 2 NCR,
+      3 ET).
+    - ``nnunet``: ``imagesTr/NAME_{0000..}.nii.gz`` and ``labelsTr/NAME.nii.gz``, labels as in ``brats``;
+      ``dataset.json`` is
       then nnU-Net v2's with the Decathlon list beside it.
 
     Every file is 240 x 240 x 1, 1 mm, with the affine of BraTS.

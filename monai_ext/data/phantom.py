@@ -111,7 +111,7 @@ def make_phantom_case(seed: int, index: int, axial_range: tuple[int, int] = (45,
     roi = (slice(*axial_range), _ROI_J, _ROI_I)
     image = np.zeros((len(MODALITIES), *PHANTOM_SHAPE[::-1]), dtype=np.int16)
     label = np.zeros(PHANTOM_SHAPE[::-1], dtype=np.uint8)
-    image[:, *roi] = values
+    image[(slice(None), *roi)] = values
     label[roi] = lesion
     return PhantomCase(phantom_name(index), image.transpose(0, 3, 2, 1), label.transpose(2, 1, 0), BRATS_AFFINE.copy())
 
@@ -285,7 +285,7 @@ def _add_lesion(signal: np.ndarray, lesion: np.ndarray, rng: np.random.Generator
     """Give the lesion's voxels, and a fuzzy border, the contrast of a tumour, in place in ``signal`` (4, k, j, i)."""
     bounds = ndimage.find_objects((lesion > 0).astype(np.uint8))[0]
     box = tuple(slice(max(b.start - 4, 0), b.stop + 4) for b in bounds)
-    crop, local = signal[:, *box], lesion[box]
+    crop, local = signal[(slice(None), *box)], lesion[box]
     shape = local.shape
     patches = smooth_noise(rng, shape, 8.0), smooth_noise(rng, shape, 3.0)
     # each layer covers those inside it, so that no healthy tissue shines through the borders between them

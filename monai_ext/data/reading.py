@@ -45,7 +45,7 @@ def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read_file(case: Case, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Array in the file's voxel order and its 4x4 RAS affine in mm."""
     try:
-        return (_read_itk if path.suffix == ".mha" else _read_nifti)(path)
+        return (_read_itk if path.suffix.lower() == ".mha" else _read_nifti)(path)
     except CaseError:
         raise
     except Exception as error:  # nibabel, zlib and itk raise many types for a damaged file
@@ -70,7 +70,8 @@ def _check_spacing(case: Case, affine: np.ndarray, path: Path) -> None:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.allclose(spacing, 1.0, atol=SPACING_TOLERANCE):
         raise CaseError(
-            f"case {case.case_id}: {path.name} has a spacing of {np.round(spacing, 3).tolist()} mm, expected 1 mm: resample it first"
+            f"case {case.case_id}: {path.name} has a spacing of {np.round(spacing, 3).tolist()} mm, "
+            "expected 1 mm: resample it first"
         )
 
 
@@ -103,7 +104,8 @@ def read_case(
         order of the files, with the affine of the first modality; the meta dictionary holds ``case_id``.
 
     Raises:
-        CaseError: for an unreadable file, another shape or other voxel axes among the files, a spacing other than 1 mm or
+        CaseError: for an unreadable file, another shape or other voxel axes among the files, a spacing other than 1
+            mm or
             a label outside the layout's convention.
     """
     sources = [case.images[m] for m in (case.images if modalities is None else modalities)]

@@ -145,7 +145,9 @@ class SliceDataset(Dataset):
                 return None
 
         with ThreadPoolExecutor(max(num_threads, 1)) as pool:
-            bar = tqdm(pool.map(read, cases), total=len(cases), desc="reading cases", disable=None if progress else True)
+            bar = tqdm(
+                pool.map(read, cases), total=len(cases), desc="reading cases", disable=None if progress else True
+            )
             read_cases = [(c, r) for c, r in zip(cases, bar) if r is not None]
         self.cases = [c for c, _ in read_cases]
         self.cut = {c.case_id: r["cut"] for c, r in read_cases}

@@ -127,8 +127,8 @@ def load_or_make_split(
         new = sorted({c.patient_id for c in cases} - known)
         if new:
             raise ValueError(
-                f"{split_file} does not place patient(s) {', '.join(new[:5])}{' ...' if len(new) > 5 else ''}: it was made for "
-                "other data; name another --split_file, or remove it to make a new split"
+                f"{split_file} does not place patient(s) {', '.join(new[:5])}{' ...' if len(new) > 5 else ''}: it was "
+                "made for other data; name another --split_file, or remove it to make a new split"
             )
     else:
         sides = split_patients(cases, fractions, seed)

@@ -7,6 +7,14 @@ from monai_ext.engines.featgen import FeatGenObjective, maps_and_masks
 from monai_ext.engines.precision import AutocastInferer
 
 __all__ = [
-    "AdversarialTrainer", "AutocastInferer", "CGANObjective", "FeatGenObjective", "FusedBatch", "ImageEvaluator",
-    "MapEvaluator", "Objective", "fuse_batch", "maps_and_masks",
-]  # fmt: skip
+    "AdversarialTrainer",
+    "AutocastInferer",
+    "CGANObjective",
+    "FeatGenObjective",
+    "FusedBatch",
+    "ImageEvaluator",
+    "MapEvaluator",
+    "Objective",
+    "fuse_batch",
+    "maps_and_masks",
+]

@@ -23,13 +23,26 @@ Terms = dict[str, torch.Tensor]
 class Objective(nn.Module, ABC):
     """What an adversarial bundle trains: its networks, and the losses of one step.
 
-    Subclasses set ``generator`` and ``discriminator`` (modules that one optimiser each trains) and ``weights`` (name ->
-    weight), and implement the three methods. A term whose weight is 0 is not computed.
+    Subclasses set ``generator`` and ``discriminator`` (modules that one optimiser each trains), name their terms in
+    ``TERMS`` and implement the three methods. A term whose weight is 0 is not computed.
+
+    Args:
+        weights: term -> weight.
+
+    Raises:
+        ValueError: for a weight of no known term, which would otherwise do nothing in silence.
     """
 
+    TERMS: tuple[str, ...] = ()
     generator: nn.Module
     discriminator: nn.Module
-    weights: Mapping[str, float]
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        unknown = sorted(set(weights) - set(self.TERMS))
+        if unknown:
+            raise ValueError(f"no loss term is called {', '.join(unknown)}; there are {', '.join(self.TERMS)}")
+        self.weights = dict(weights)
 
     def wants(self, *names: str) -> bool:
         """True when any of these terms has a weight."""
@@ -41,7 +54,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def discriminator_terms(self, step: dict[str, Any]) -> Terms:
-        """Unweighted loss terms of the discriminators, on detached fakes. What they leave in ``step`` the generator finds."""
+        """Unweighted loss terms of the discriminators, on detached fakes; what is left in ``step`` the generator finds."""
 
     @abstractmethod
     def generator_terms(self, step: Mapping[str, Any]) -> Terms:
@@ -93,7 +106,8 @@ class AdversarialTrainer(Trainer):
         if accumulation_steps < 1:
             raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
         super().__init__(
-            device=torch.device(device), max_epochs=max_epochs, data_loader=train_data_loader, epoch_length=epoch_length,
+            device=torch.device(device), max_epochs=max_epochs, data_loader=train_data_loader,
+            epoch_length=epoch_length,
             non_blocking=False, key_metric=key_train_metric, additional_metrics=additional_metrics,
             metric_cmp_fn=default_metric_cmp_fn, handlers=train_handlers, amp=False, decollate=False,
         )  # fmt: skip

@@ -76,7 +76,8 @@ class CGANObjective(Objective):
 
     Generator terms. Generation: ``adversarial``, ``modality``, ``structure``, ``lesion``, ``registration``,
     ``generated_code``, ``outside``, ``adversarial_code``. Real images: ``reconstruction``, ``adversarial_translated``,
-    ``modality_translated``, ``cycle``, ``cycle_consistency``, ``code``, ``lesion_real`` (trains the guidance, and nothing
+    ``modality_translated``, ``cycle``, ``cycle_consistency``, ``code``, ``lesion_real`` (trains the guidance, and
+    nothing
     else does). Paired data only: ``paired`` and ``paired_translated`` (L1 to the study's own images),
     ``feature_matching``. Discriminators: ``d_generated``, ``d_translated``, ``d_modality``, ``d_code``.
 
@@ -102,6 +103,14 @@ class CGANObjective(Objective):
             generated ones alike; it keeps the generator from printing patterns that only a segmentor sees.
     """
 
+    TERMS = (
+        "adversarial", "modality", "structure", "lesion", "registration", "generated_code", "outside",
+        "adversarial_code",
+        "reconstruction", "adversarial_translated", "modality_translated", "cycle", "cycle_consistency", "code",
+        "lesion_real", "paired", "paired_translated", "feature_matching",
+        "d_generated", "d_translated", "d_modality", "d_code",
+    )  # fmt: skip
+
     def __init__(
         self,
         network: CGAN,
@@ -121,15 +130,16 @@ class CGANObjective(Objective):
         lesion_loss: LesionLoss | None = None,
         guidance_augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(weights)
         modalities = network.num_modalities
         if not 1 <= num_sources <= modalities or not 1 <= num_targets <= modalities - 1:
             raise ValueError(
-                f"num_sources is 1 to {modalities} and num_targets 1 to {modalities - 1}, got {num_sources} and {num_targets}"
+                f"num_sources is 1 to {modalities} and num_targets 1 to {modalities - 1}, got {num_sources} and "
+                f"{num_targets}"
             )
         self.generator = nn.ModuleDict({"network": network, "guidance": guidance})
         self.discriminator = nn.ModuleDict({"image": image_discriminator, "code": code_discriminator})
-        self.weights, self.paired = dict(weights), paired
+        self.paired = paired
         self.num_sources, self.num_targets = num_sources, num_targets
         self.translate_probability = translate_probability
         self.beta, self.pad, self.canvas_size = beta, pad, canvas_size

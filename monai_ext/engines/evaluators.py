@@ -21,7 +21,8 @@ from monai_ext.transforms import ContourMask
 class MapEvaluator(Evaluator):
     """Judges a structure-map generator on held-out slices.
 
-    Its output is a list with a dictionary an item: ``pred`` and ``label``, the brain by MASK and by Algorithm 2; ``map`` and
+    Its output is a list with a dictionary an item: ``pred`` and ``label``, the brain by MASK and by Algorithm 2;
+    ``map`` and
     ``map_label``, the reconstructed and the real map; ``closed``, 1 when a map generated from noise passes Algorithm 3.
 
     Args:

@@ -48,7 +48,8 @@ class FeatGenObjective(Objective):
     """Losses of EC_f, DC_f, MASK, D_f and FD_f.
 
     Terms of the generator side: ``adversarial_code``, ``adversarial_map``, ``normal``, ``kl``, ``reconstruction``,
-    ``image`` (L1 between the slice and the image the map is read off, outside the lesion; for the decoder's ``edges`` head),
+    ``image`` (L1 between the slice and the image the map is read off, outside the lesion; for the decoder's ``edges``
+    head),
     ``outside``, ``mask``. Of the discriminators: ``d_code``, ``d_map``.
 
     Args:
@@ -67,6 +68,11 @@ class FeatGenObjective(Objective):
         label_key: labels (B, 1, H, W).
     """
 
+    TERMS = (
+        "adversarial_code", "adversarial_map", "normal", "kl", "reconstruction", "image", "outside", "mask",
+        "d_code", "d_map",
+    )  # fmt: skip
+
     def __init__(
         self,
         network: FeatGen,
@@ -83,10 +89,9 @@ class FeatGenObjective(Objective):
         image_key: str = "image",
         label_key: str = "label",
     ) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.generator = network
         self.discriminator = nn.ModuleDict({"map": map_discriminator, "code": code_discriminator})
-        self.weights = dict(weights)
         self.beta, self.pad, self.criterion, self.mode = beta, pad, criterion, map_to_discriminator
         self.canvas_size, self.map_channels = canvas_size, None if map_channels is None else list(map_channels)
         self.adversarial = AdversarialLoss(adversarial)

@@ -6,8 +6,19 @@ from monai_ext.handlers.fit_style import FitStyle
 from monai_ext.handlers.fixed_samples import FixedMaps, FixedStudies
 from monai_ext.handlers.guards import DiscriminatorGuard, LossGuard
 from monai_ext.handlers.progress import TrainingProgress, loss_terms
+from monai_ext.handlers.seeding import SeedIterations
 
 __all__ = [
-    "DiscriminatorGuard", "EMAHandler", "FitStyle", "FixedMaps", "FixedStudies", "LossGuard", "TrainingCheckpoint", "TrainingProgress", "latest_checkpoint",
-    "loss_terms", "moving_average",
-]  # fmt: skip
+    "DiscriminatorGuard",
+    "EMAHandler",
+    "FitStyle",
+    "FixedMaps",
+    "FixedStudies",
+    "LossGuard",
+    "SeedIterations",
+    "TrainingCheckpoint",
+    "TrainingProgress",
+    "latest_checkpoint",
+    "loss_terms",
+    "moving_average",
+]

@@ -24,7 +24,8 @@ def latest_checkpoint(output_dir: str | Path) -> Path | None:
 class TrainingCheckpoint:
     """Keeps the newest checkpoint of a training (weights, optimisers, schedulers, epoch) and resumes from it.
 
-    MONAI's ``CheckpointSaver`` writes it (atomically) and ``CheckpointLoader`` reads it; the trainer itself, whose state
+    MONAI's ``CheckpointSaver`` writes it (atomically) and ``CheckpointLoader`` reads it; the trainer itself, whose
+    state
     holds the epoch, is added here, since a config cannot name the trainer within its own handlers.
 
     Args:

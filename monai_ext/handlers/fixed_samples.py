@@ -20,7 +20,7 @@ SummaryWriter, _ = optional_import("torch.utils.tensorboard", name="SummaryWrite
 
 
 def tile(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (N, H, W), first axis towards the left, as rows of ``columns`` pictures seen as a radiologist sees them."""
+    """Images (N, H, W), first axis towards the left, as rows of ``columns`` pictures the way viewers show them."""
     rows = [
         np.hstack([i.T for i in images[r : r + columns].cpu().float().numpy()]) for r in range(0, len(images), columns)
     ]

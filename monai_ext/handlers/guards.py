@@ -27,7 +27,8 @@ class LossGuard:
         bad = [n for n, v in output["losses"].items() if not math.isfinite(v)]
         if bad:
             raise FloatingPointError(
-                f"loss term(s) {', '.join(bad)} not finite at iteration {engine.state.iteration}, cases {output['case_id']}"
+                f"loss term(s) {', '.join(bad)} not finite at iteration {engine.state.iteration}, "
+                f"cases {output['case_id']}"
             )
 
 
@@ -62,7 +63,7 @@ class DiscriminatorGuard:
             if total / max(self._count, 1) < self.threshold and term not in self._warned:
                 self._warned.add(term)
                 logger.warning(
-                    "%s was %.4f over epoch %d: the discriminator wins outright and gives the generator little to learn "
-                    "from; lower its learning rate or its weight", term, total / self._count, engine.state.epoch,
+                    "%s was %.4f over epoch %d: the discriminator wins outright and gives the generator little to "
+                    "learn from; lower its learning rate or its weight", term, total / self._count, engine.state.epoch,
                 )  # fmt: skip
         self._sums, self._count = {}, 0

@@ -15,7 +15,22 @@ from monai_ext.losses.cgan import (
 from monai_ext.losses.featgen import binarise, kl_loss, mask_loss, normal_code_loss, outside_loss, reconstruction_loss
 
 __all__ = [
-    "AdversarialLoss", "LesionLoss", "binarise", "code_consistency_loss", "cycle_consistency_loss", "cycle_loss",
-    "feature_matching_loss", "generated_code_loss", "image_reconstruction_loss", "kl_loss", "mask_loss", "modality_loss",
-    "normal_code_loss", "outside_loss", "outside_mask_loss", "reconstruction_loss", "registration_loss", "structure_loss",
-]  # fmt: skip
+    "AdversarialLoss",
+    "LesionLoss",
+    "binarise",
+    "code_consistency_loss",
+    "cycle_consistency_loss",
+    "cycle_loss",
+    "feature_matching_loss",
+    "generated_code_loss",
+    "image_reconstruction_loss",
+    "kl_loss",
+    "mask_loss",
+    "modality_loss",
+    "normal_code_loss",
+    "outside_loss",
+    "outside_mask_loss",
+    "reconstruction_loss",
+    "registration_loss",
+    "structure_loss",
+]

@@ -52,7 +52,8 @@ def slice_scores(pred: torch.Tensor, label: torch.Tensor) -> dict[str, np.ndarra
         label: likewise.
 
     Returns:
-        ``dice_index``, ``mse``, ``WT``, ``TC`` and ``ET`` -> (Z,) float; a region's Dice is NaN where the label lacks it.
+        ``dice_index``, ``mse``, ``WT``, ``TC`` and ``ET`` -> (Z,) float; a region's Dice is NaN where the label lacks
+        it.
     """
     regions = LesionRegions()
     metric = DiceMetric(include_background=True, reduction="none", ignore_empty=True)

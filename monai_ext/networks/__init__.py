@@ -2,13 +2,35 @@
 
 from monai_ext.networks.blocks import ConditionalBlock, PyramidEncoder, ResidualBlock, UnshuffleUNet
 from monai_ext.networks.cgan import CGAN, CodeDiscriminator, ImageDecoder, ImageDiscriminator
-from monai_ext.networks.featgen import CodePrior, FeatGen, MapCodeDiscriminator, MapDecoder, MapDiscriminator, MapEncoder
+from monai_ext.networks.featgen import (
+    CodePrior,
+    FeatGen,
+    MapCodeDiscriminator,
+    MapDecoder,
+    MapDiscriminator,
+    MapEncoder,
+)
 from monai_ext.networks.guidance import LesionGuidance
 from monai_ext.networks.init import init_weights
 from monai_ext.networks.style import IntensityStyle, brain_quantiles
 
 __all__ = [
-    "CGAN", "CodeDiscriminator", "CodePrior", "ConditionalBlock", "FeatGen", "ImageDecoder", "ImageDiscriminator", "IntensityStyle",
-    "LesionGuidance", "MapCodeDiscriminator", "MapDecoder", "MapDiscriminator", "MapEncoder", "PyramidEncoder",
-    "ResidualBlock", "UnshuffleUNet", "brain_quantiles", "init_weights",
-]  # fmt: skip
+    "CGAN",
+    "CodeDiscriminator",
+    "CodePrior",
+    "ConditionalBlock",
+    "FeatGen",
+    "ImageDecoder",
+    "ImageDiscriminator",
+    "IntensityStyle",
+    "LesionGuidance",
+    "MapCodeDiscriminator",
+    "MapDecoder",
+    "MapDiscriminator",
+    "MapEncoder",
+    "PyramidEncoder",
+    "ResidualBlock",
+    "UnshuffleUNet",
+    "brain_quantiles",
+    "init_weights",
+]

@@ -48,7 +48,8 @@ class EdgeHead(nn.Module):
     """Algorithm 1 as a layer: image -> logits of its structure map.
 
     Edges of an image are thin, and the outline of a brain on a dark background is closed, by construction: a decoder
-    that paints an image and reads the map off it needs not learn either. The logit is (max(g1, g2) - beta) / temperature
+    that paints an image and reads the map off it needs not learn either. The logit is (max(g1, g2) - beta) /
+    temperature
     of :func:`monai_ext.transforms.soft_structural_feature_map`, with the Sobel kernels of MONAI's ``SobelGradients``.
 
     Args:
@@ -89,7 +90,8 @@ class MapDecoder(nn.Module):
     Args:
         image_size: (H, W) of a map, multiples of 32.
         latent_size: length of the code.
-        head: ``edges`` paints an image and reads the map off it (:class:`EdgeHead`); ``map`` paints the map, as the paper.
+        head: ``edges`` paints an image and reads the map off it (:class:`EdgeHead`); ``map`` paints the map, as the
+            paper.
         canvas_size: (H, W) that maps are centre crops of.
         beta: of Algorithm 1.
         channels: from the coarsest level (H/32) to H/2.
@@ -141,8 +143,10 @@ class MapDecoder(nn.Module):
 class CodePrior(nn.Module):
     """Turns N(0, 1) noise into codes distributed like those of the training maps: mean + factor * noise.
 
-    The encoder's codes are never quite N(0, 1) as a whole, and a decoder paints shapes that are no brains from codes it has
-    not seen (Ghosh et al. 2020, "From variational to deterministic autoencoders"). Mean and covariance follow the codes of
+    The encoder's codes are never quite N(0, 1) as a whole, and a decoder paints shapes that are no brains from codes
+    it has
+    not seen (Ghosh et al. 2020, "From variational to deterministic autoencoders"). Mean and covariance follow the
+    codes of
     the training steps; ``enabled=False`` hands the noise through, as the paper.
 
     Args:

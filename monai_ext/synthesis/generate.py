@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,7 +50,8 @@ class DatasetGenerator:
     ) -> None:
         if min(num_samples, batch_size, max_attempts) < 1:
             raise ValueError(
-                f"num_samples, batch_size and max_attempts must be at least 1, got {num_samples}, {batch_size}, {max_attempts}"
+                f"num_samples, batch_size and max_attempts must be at least 1, got {num_samples}, {batch_size} "
+                f"and {max_attempts}"
             )
         self.stream, self.writer = stream, writer
         self.num_samples, self.batch_size = num_samples, batch_size
@@ -94,8 +94,8 @@ class DatasetGenerator:
         if counts["accepted"] < self.num_samples:
             worst = max(("map", "placement", "dice"), key=lambda s: counts[s])
             raise SynthesisError(
-                f"only {counts['accepted']} of {self.num_samples} samples accepted in {counts['candidates']} candidates; most "
-                f"were turned down at stage '{worst}' ({counts[worst]}): loosen its threshold or raise --max_attempts"
+                f"only {counts['accepted']} of {self.num_samples} samples accepted in {counts['candidates']} candidates; "
+                f"most were turned down at stage '{worst}' ({counts[worst]}): loosen its threshold or raise --max_attempts"
             )
         return report
 
@@ -135,7 +135,8 @@ class DatasetGenerator:
             },
             "acceptance": {
                 "map": _share(passed, counts["candidates"]), "placement": _share(placed, passed),
-                "dice": _share(placed - counts["dice"], placed), "all": _share(counts["accepted"], counts["candidates"]),
+                "dice": _share(placed - counts["dice"], placed),
+                "all": _share(counts["accepted"], counts["candidates"]),
             },
             "seconds": round(seconds, 2),
             "seconds_per_sample": round(seconds / max(counts["accepted"], 1), 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ class RealLesions:
 
     def __init__(self, labels: Sequence[np.ndarray], sources: Sequence[str], max_tries: int = 50) -> None:
         self.bank, self.sources = LesionBank(labels, max_tries=max_tries), list(sources)
+        self.digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in labels)).hexdigest()[:12]
 
     def place(self, mask: torch.Tensor, rng: np.random.Generator) -> Placed:
         """See :class:`LesionSource`."""

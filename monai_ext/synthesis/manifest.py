@@ -17,7 +17,8 @@ class ManifestError(ValueError):
 class Manifest:
     """``manifest.jsonl`` (one line an accepted sample) and ``progress.json`` (counts and the next candidate).
 
-    ``progress.json`` is written after the lines it counts, and lines beyond it are dropped at a restart, so the two always
+    ``progress.json`` is written after the lines it counts, and lines beyond it are dropped at a restart, so the two
+    always
     agree.
 
     Args:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 class MapGenerator:
-    """Writes maps that pass the map filter, with their masks, as NIfTI and PNG; map k of a seed depends on (seed, k) alone.
+    """Writes maps that pass the map filter, with their masks, as NIfTI and PNG; map k of a seed depends on (seed, k)
+    alone.
 
     Args:
         network: the trained generator.
@@ -89,7 +90,11 @@ class MapGenerator:
         return report
 
     def _write(self, index: int, structure: np.ndarray, mask: np.ndarray) -> dict[str, str]:
-        files = {"map": f"map-{index:05d}.nii.gz", "mask": f"mask-{index:05d}.nii.gz", "picture": f"map-{index:05d}.png"}
+        files = {
+            "map": f"map-{index:05d}.nii.gz",
+            "mask": f"mask-{index:05d}.nii.gz",
+            "picture": f"map-{index:05d}.png",
+        }
         write_nifti(self.output_dir / files["map"], on_canvas(structure).astype(np.uint8)[..., None])
         write_nifti(self.output_dir / files["mask"], (1 - on_canvas(1 - mask)).astype(np.uint8)[..., None])
         with atomic_path(self.output_dir / files["picture"]) as temporary:

@@ -62,7 +62,8 @@ class Candidate:
 class StudyStream:
     """Makes candidates of a seed and judges them.
 
-    Candidate k draws everything from (seed, k), so the result depends on neither batch size nor order nor restarts. Maps
+    Candidate k draws everything from (seed, k), so the result depends on neither batch size nor order nor restarts.
+    Maps
     are decoded one by one: a batch rounds differently, and a map is a threshold away from another map. The image
     generator runs in batches.
 
@@ -117,7 +118,9 @@ class StudyStream:
         candidate.label, candidate.label_source = placed.label, placed.source
         candidate.scores["placement_tries"] = placed.tries
         noise_shape = (self.cgan.noise_channels, *structure.shape[1:])
-        candidate.style = self.style_scale * torch.from_numpy(rng.standard_normal(self.cgan.style_size, dtype=np.float32))
+        candidate.style = self.style_scale * torch.from_numpy(
+            rng.standard_normal(self.cgan.style_size, dtype=np.float32)
+        )
         candidate.noise = torch.from_numpy(rng.standard_normal(noise_shape, dtype=np.float32))
         return candidate
 
@@ -158,4 +161,5 @@ class StudyStream:
         return {
             "seed": self.seed, "style_scale": self.style_scale, "mae_threshold": self.map_filter.threshold,
             "dice_threshold": self.dice_filter.threshold, "labels": type(self.lesions).__name__,
+            "labels_digest": getattr(self.lesions, "digest", None),
         }  # fmt: skip

@@ -26,7 +26,8 @@ def _translation(offset: Sequence[float]) -> np.ndarray:
 class RandLesionLabel(RandomizableTransform):
     """Scale, rotate, shift and flip a lesion label at random, in one nearest-neighbour resampling.
 
-    The flip mirrors the label about the middle of the image, then it is scaled and rotated about ``center`` and shifted.
+    The flip mirrors the label about the middle of the image, then it is scaled and rotated about ``center`` and
+    shifted.
     A draw that moves the whole lesion out of the image is drawn again, up to ``max_tries`` times; after that the label
     is returned unchanged, so the result is never empty.
 
@@ -36,7 +37,8 @@ class RandLesionLabel(RandomizableTransform):
     Args:
         prob: probability of moving the label.
         scale_range: lowest and highest scale factor, above 0.
-        rotate_range: the angle in radians is drawn from (-rotate_range, rotate_range); ``math.pi`` covers the full turn.
+        rotate_range: the angle in radians is drawn from (-rotate_range, rotate_range); ``math.pi`` covers the full
+            turn.
         shift_range: the shift in pixels is drawn from (-shift_range, shift_range) on each spatial axis; one number, or
             one for each axis.
         flip_prob: probability of a flip, drawn for each axis in ``flip_axes``.

@@ -39,7 +39,8 @@ def _sobel_extremes(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if min(image.shape[-2:]) < 2:
         raise ValueError(f"each slice must be at least 2x2 pixels, got shape {tuple(image.shape)}.")
     slices = convert_to_tensor(image, track_meta=False).reshape(-1, *image.shape[-2:]).float()
-    # Slices go through the channel dimension: a depthwise convolution treats each of them alike, however many there are.
+    # Slices go through the channel dimension: a depthwise convolution treats each of them alike, however many there
+    # are.
     with torch.autocast(device_type=slices.device.type, enabled=False):
         gradients = convert_to_tensor(_SOBEL(slices), track_meta=False)
     rows, columns = gradients.chunk(2, dim=0)

@@ -9,6 +9,14 @@ from monai_ext.validation.segmentors import evaluate_segmentors
 from monai_ext.validation.validate import Validation
 
 __all__ = [
-    "Validation", "closed_share", "evaluate_cases", "evaluate_images", "evaluate_maps", "evaluate_segmentors", "held_out_cases",
-    "lesion_fidelity", "open_segmentors", "predict",
-]  # fmt: skip
+    "Validation",
+    "closed_share",
+    "evaluate_cases",
+    "evaluate_images",
+    "evaluate_maps",
+    "evaluate_segmentors",
+    "held_out_cases",
+    "lesion_fidelity",
+    "open_segmentors",
+    "predict",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -16,12 +17,12 @@ from monai_ext.validation.segmentation import evaluate_cases
 SCORES = ("dice_index", "WT", "TC", "ET")
 
 
-def open_segmentors(root: str | Path, names: Sequence[str] = ("all", *MODALITIES)) -> dict[str, nn.Module]:
+def open_segmentors(root: str | Path, names: str | Sequence[str] = ("all", *MODALITIES)) -> dict[str, nn.Module]:
     """Segmentors of the ``segmentor`` bundle.
 
     Args:
         root: folder of that bundle.
-        names: ``all``, or a modality.
+        names: each ``all`` or a modality; one or several, separated by commas in a text.
 
     Raises:
         BundleError: when the weights of one are missing.
@@ -30,7 +31,7 @@ def open_segmentors(root: str | Path, names: Sequence[str] = ("all", *MODALITIES
         name: load_weights(
             from_config(root, "train.json", "network_def", modalities=name), model_file(root, segmentor_weights(name))
         )
-        for name in names
+        for name in (names.split(",") if isinstance(names, str) else names)
     }
 
 
@@ -43,7 +44,8 @@ def lesion_fidelity(
 ) -> dict[str, Any]:
     """Scores of segmentors on synthetic slices against their labels, beside held-out real slices against theirs.
 
-    Means are over slices with a lesion, on both sides. A ratio near 1 means lesions as hard to find as real ones; well above
+    Means are over slices with a lesion, on both sides. A ratio near 1 means lesions as hard to find as real ones;
+    well above
     1 means lesions too easy.
 
     Args:

@@ -10,9 +10,7 @@ from monai_ext.data import Case, LeakError, find_cases, read_split
 logger = logging.getLogger(__name__)
 
 
-def held_out_cases(
-    dataset_dir: str | Path, split_file: str | Path | None, on_bad_case: str = "raise"
-) -> list[Case]:
+def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None, on_bad_case: str = "raise") -> list[Case]:
     """Labelled cases under a folder whose patients took no part in the training of the judging weights.
 
     Args:
@@ -36,8 +34,10 @@ def held_out_cases(
     kept = [c for c in cases if c.patient_id not in used]
     if not kept:
         raise LeakError(
-            f"all {len(cases)} labelled cases under {str(dataset_dir)!r} were used to train the weights ({split_file}): "
-            "nothing is left to judge with"
+            f"all {len(cases)} labelled cases under {str(dataset_dir)!r} were used to train the weights "
+            f"({split_file}): nothing is left to judge with"
         )
-    logger.info("%d held-out cases; %d others were used in training and are left out", len(kept), len(cases) - len(kept))
+    logger.info(
+        "%d held-out cases; %d others were used in training and are left out", len(kept), len(cases) - len(kept)
+    )
     return kept

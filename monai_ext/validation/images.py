@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ def evaluate_images(
         settings: further arguments of :func:`repaint`.
 
     Returns:
-        ``ssim``, ``psnr`` and ``mae`` by modality; ``lesion_fidelity``: scores of each segmentor on the painted slices and on the
+        ``ssim``, ``psnr`` and ``mae`` by modality; ``lesion_fidelity``: scores of each segmentor on the painted
+        slices and on the
         same slices as they are, over slices with a lesion, and their ratio.
     """
     items = [dataset.raw(i) for i in range(len(dataset))]
@@ -60,12 +62,16 @@ def evaluate_images(
     classes = label[:, 0].to(torch.uint8)
     fidelity = {}
     for name, segmentor in segmentors.items():
-        channels = slice(None) if name == "all" else slice(dataset.modalities.index(name), dataset.modalities.index(name) + 1)
+        channels = (
+            slice(None) if name == "all" else slice(dataset.modalities.index(name), dataset.modalities.index(name) + 1)
+        )
         made, real = (
             lesion_slice_means(slice_scores(predict(segmentor, x[:, channels], batch_size, device), classes))
             for x in (painted, images)
         )
-        ratio = {k: round(made[k] / real[k], 3) for k in ("dice_index", "WT", "TC", "ET") if made[k] is not None and real[k]}
+        ratio = {
+            k: round(made[k] / real[k], 3) for k in ("dice_index", "WT", "TC", "ET") if made[k] is not None and real[k]
+        }
         fidelity[name] = {"painted": made, "real": real, "ratio": ratio}
     report = {
         "quality": quality, "lesion_fidelity": fidelity, "slices": len(dataset),

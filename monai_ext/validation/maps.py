@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ def evaluate_maps(
         device: device to run on.
 
     Returns:
-        ``mask_dice`` (MASK against Algorithm 2 on held-out maps), ``closed_generated`` and ``closed_real`` (Algorithm 3 against
+        ``mask_dice`` (MASK against Algorithm 2 on held-out maps), ``closed_generated`` and ``closed_real`` (Algorithm
+        3 against
         MASK), ``edge_density_ratio``, ``reconstruction_dice``, and the numbers of samples.
     """
     network = network.to(device).eval()

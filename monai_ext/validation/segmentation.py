@@ -64,8 +64,10 @@ def evaluate_cases(
         progress: show a progress bar.
 
     Returns:
-        ``cases`` (a dictionary a case: id, patient, slices, and :func:`monai_ext.metrics.segmentation_scores` of its stack),
-        ``mean`` over cases, and ``lesion_slices``, :func:`monai_ext.metrics.slice_scores` averaged over every slice with a
+        ``cases`` (a dictionary a case: id, patient, slices, and :func:`monai_ext.metrics.segmentation_scores` of its
+        stack),
+        ``mean`` over cases, and ``lesion_slices``, :func:`monai_ext.metrics.slice_scores` averaged over every slice
+        with a
         lesion.
 
     Raises:
@@ -75,7 +77,9 @@ def evaluate_cases(
     if unlabelled:
         raise ValueError(f"case {unlabelled[0]} has no segmentation to compare with")
     rows, by_slice = [], []
-    for case_id, indices in tqdm(case_stacks(dataset).items(), desc="evaluating", unit="case", disable=None if progress else True):
+    for case_id, indices in tqdm(
+        case_stacks(dataset).items(), desc="evaluating", unit="case", disable=None if progress else True
+    ):
         items = [dataset.raw(i) for i in indices]
         images = torch.stack([i["image"] for i in items])
         label = torch.cat([i["label"] for i in items]).to(torch.uint8)
@@ -90,7 +94,7 @@ def evaluate_cases(
 
 
 def lesion_slice_means(scores: dict[str, np.ndarray]) -> dict[str, float | int | None]:
-    """Mean of each slice score where it is defined (slices whose label has the region), and how many slices have a lesion."""
+    """Mean of each slice score where it is defined (its region is in the label), and how many slices have a lesion."""
     lesion = ~np.isnan(scores["WT"])
     means = {
         n: round(float(np.nanmean(v[lesion])), 4) if (~np.isnan(v[lesion])).any() else None for n, v in scores.items()

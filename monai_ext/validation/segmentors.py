@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -41,9 +42,7 @@ def evaluate_segmentors(
         channels = None if name == "all" else [dataset.modalities.index(name)]
         report["segmentors"][name] = evaluate_cases(network, dataset, channels, batch_size, device)
         logger.info("%s: %s", name, report["segmentors"][name]["mean"])
-    report.update(
-        patients=sorted({c.patient_id for c in dataset.cases}), slices=len(dataset), version=__version__
-    )
+    report.update(patients=sorted({c.patient_id for c in dataset.cases}), slices=len(dataset), version=__version__)
     rows = [{"segmentor": n, **r} for n, s in report["segmentors"].items() for r in s["cases"]]
     write_json(Path(output_dir) / "metrics.json", report)
     with atomic_path(Path(output_dir) / "cases.csv") as temporary, temporary.open("w", newline="") as stream:

@@ -61,7 +61,9 @@ class Validation:
         self.phantom = not dataset_dir
         cases = held_out_cases(dataset_or_phantom(dataset_dir, phantom_dir), split_file)
         self.segmentors = open_segmentors(segmentor_root)
-        self.synthetic = SliceDataset(find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size)
+        self.synthetic = SliceDataset(
+            find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size
+        )
         self.real = SliceDataset(cases, MODALITIES, slice_range, roi_size)
         self.batch_size, self.device, self.pictures, self.latent_size = batch_size, device, pictures, latent_size
 
@@ -76,15 +78,18 @@ class Validation:
             "lesion_fidelity": fidelity,
             "synthetic": {"dir": self.synthetic_dir.name, "samples": len(self.synthetic)},
             "real": {
-                "phantom": self.phantom, "slices": len(self.real), "patients": sorted({c.patient_id for c in self.real.cases}),
+                "phantom": self.phantom, "slices": len(self.real),
+                "patients": sorted({c.patient_id for c in self.real.cases}),
             },
             "version": __version__,
         }  # fmt: skip
         write_json(self.output_dir / "metrics.json", metrics)
+        titles = ["map", "brain", "label", *MODALITY_TITLES.values()]
         render(
-            "validation.html", self.output_dir / "report.html", metrics=metrics, titles={"all": "all four", **MODALITY_TITLES},
-            synthetic=as_data_uri(panel(self._synthetic_rows(), ["noise", "map", "brain", "label", *MODALITY_TITLES.values()])),
-            real=as_data_uri(panel(self._real_rows(), ["map", "brain", "label", *MODALITY_TITLES.values()])),
+            "validation.html", self.output_dir / "report.html", metrics=metrics,
+            titles={"all": "all four", **MODALITY_TITLES},
+            synthetic=as_data_uri(panel(self._synthetic_rows(), ["noise", *titles])),
+            real=as_data_uri(panel(self._real_rows(), titles)),
         )  # fmt: skip
         logger.info("validation written to %s", self.output_dir)
         return metrics
@@ -99,10 +104,13 @@ class Validation:
             item = self.synthetic.raw(index)
             record = records[item["case_id"]]
             structure, mask = (
-                self._crop(np.asarray(nib.load(self.synthetic_dir / record[kind]).dataobj)[..., 0]) for kind in ("map", "mask")
+                self._crop(np.asarray(nib.load(self.synthetic_dir / record[kind]).dataobj)[..., 0])
+                for kind in ("map", "mask")
             )
             code = latent_code(candidate_rng(record["seed"], record["candidate"]), self.latent_size)
-            rows.append([_noise_picture(code, structure.shape), as_seen(structure), as_seen(1 - mask), *_study_pictures(item)])
+            rows.append(
+                [_noise_picture(code, structure.shape), as_seen(structure), as_seen(1 - mask), *_study_pictures(item)]
+            )
         return rows
 
     def _real_rows(self) -> list[list[np.ndarray]]:

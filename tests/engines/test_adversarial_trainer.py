@@ -15,16 +15,19 @@ from monai_ext.engines import AdversarialTrainer, Objective
 from monai_ext.handlers import EMAHandler, TrainingCheckpoint, moving_average
 from monai_ext.transforms import RandBlurNoise
 
+WEIGHTS = {"fit": 3.0, "fool": 0.5, "d_real": 1.0, "d_fake": 2.0}
+
 
 class Toy(Objective):
     """Generator w, discriminator d: fake = w x, judged by d fake."""
 
+    TERMS = tuple(WEIGHTS)
+
     def __init__(self, w: float, d: float, **weights: float) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.generator, self.discriminator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
         nn.init.constant_(self.generator.weight, w)
         nn.init.constant_(self.discriminator.weight, d)
-        self.weights = weights
 
     @property
     def w(self) -> float:
@@ -63,9 +66,6 @@ def toy_trainer(toy: Toy, batches: list, lr: float = 0.01, max_epochs: int = 1, 
         "cpu", max_epochs, batches, toy, torch.optim.SGD(toy.generator.parameters(), lr),
         torch.optim.SGD(toy.discriminator.parameters(), lr), **kwargs,
     )  # fmt: skip
-
-
-WEIGHTS = {"fit": 3.0, "fool": 0.5, "d_real": 1.0, "d_fake": 2.0}
 
 
 def test_one_step_by_hand():
@@ -225,3 +225,8 @@ def test_bfloat16_keeps_float32_weights(make_dataset, cgan_objective):
     for name, value in state["objective"].state_dict().items():
         assert value.dtype == before[name].dtype == torch.float32 and torch.isfinite(value).all()
     assert all(torch.isfinite(torch.tensor(v)) for v in trainer.state.output["losses"].values())
+
+
+def test_weight_of_an_unknown_term_is_refused():
+    with pytest.raises(ValueError, match="no loss term is called adversarail"):
+        Toy(1.0, 0.5, adversarail=1.0)

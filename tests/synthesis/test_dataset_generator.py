@@ -82,7 +82,7 @@ def test_counts_add_up(finished, generator, tmp_path):
         assert made["seconds"] >= 0 and made["version"]
     assert report["settings"] == {
         "seed": 0, "style_scale": 1.0, "mae_threshold": 0.05, "dice_threshold": 0.0, "labels": "ProceduralLesions",
-        "layout": "brats",
+        "labels_digest": None, "layout": "brats",
     }  # fmt: skip
     counts = json.loads((root / "progress.json").read_text())["counts"]
     assert counts["candidates"] == sum(counts[s] for s in ("map", "placement", "dice", "accepted"))

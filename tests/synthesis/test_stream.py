@@ -127,4 +127,5 @@ def test_style_scale(stream, candidates):
 def test_describe(stream):
     assert stream(0.1, 0.7, seed=3, style_scale=0.5).describe() == {
         "seed": 3, "style_scale": 0.5, "mae_threshold": 0.1, "dice_threshold": 0.7, "labels": "ProceduralLesions",
+        "labels_digest": None,
     }  # fmt: skip

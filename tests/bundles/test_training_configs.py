@@ -1,0 +1,147 @@
+"""``train.json`` as shipped: one epoch, refused again, gone on with, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from monai_ext.bundles import bundle_root, from_config, load_weights
+from monai_ext.data import read_split
+
+SETTINGS = {"slice_range": [2, 6], "batch_size": 4, "val_interval": 1}
+ROI = {"featgen": [96, 96], "cgan": [64, 64], "segmentor": [64, 64]}  # the coarse map discriminator needs 96
+
+
+@pytest.fixture
+def train(run_bundle, small_dir, tmp_path):
+    """Train a bundle for so many epochs into ``tmp_path/out``, which goes away afterwards (checkpoints are large)."""
+
+    def run(bundle, max_epochs=1, **overrides):
+        settings = {"dataset_dir": small_dir, "output_dir": tmp_path / "out", "roi_size": ROI[bundle], **SETTINGS}
+        run_bundle(bundle, "train", max_epochs=max_epochs, **{**settings, **overrides})
+        return tmp_path / "out"
+
+    yield run
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+def checkpoints(out):
+    return [p.name for p in out.glob("checkpoint*.pt")]
+
+
+@pytest.mark.parametrize("bundle", ["featgen", "cgan", "segmentor"])
+def test_train_and_resume(train, message_of, bundle):
+    out = train(bundle)
+    assert checkpoints(out) == ["checkpoint_epoch=1.pt"] and list((out / "tensorboard").iterdir())
+    split = read_split(out / "split.json")
+    assert [len(split[s]) for s in ("train", "validation", "test")] == [2, 1, 1]
+    first = torch.load(out / "model.pt", weights_only=True)
+
+    with pytest.raises(RuntimeError) as error:
+        train(bundle, 2)
+    assert "is from an earlier run: give '--resume true' to go on with it, or another --output_dir" in message_of(error.value)
+    assert checkpoints(out) == ["checkpoint_epoch=1.pt"]
+
+    train(bundle, 2, resume="true")
+    assert "checkpoint_epoch=2.pt" in checkpoints(out)
+    state = torch.load(out / "checkpoint_epoch=2.pt", weights_only=True)["trainer"]
+    assert state["iteration"] == 2 * state["epoch_length"] and state["max_epochs"] == 2
+    assert read_split(out / "split.json") == split
+
+    network = from_config(bundle_root(bundle), "train.json", "network_def", roi_size=ROI[bundle])
+    load_weights(network, out / "model.pt")
+    second = network.state_dict()
+    assert first.keys() == second.keys() and all(torch.isfinite(v).all() for v in second.values())
+    if bundle != "segmentor":
+        assert any(not v.equal(second[k]) for k, v in first.items())
+
+
+def test_a_finished_training_does_nothing_more(train):
+    out = train("segmentor")
+    before = (out / "model.pt").read_bytes()
+    train("segmentor", 1, resume="true")
+    assert (out / "model.pt").read_bytes() == before and checkpoints(out) == ["checkpoint_epoch=1.pt"]
+
+
+@pytest.mark.parametrize("scheme", ["1seg", "1enc_ndec"])
+def test_guidance_schemes(train, scheme):
+    out = train("cgan", scheme=scheme)
+    state = torch.load(out / "checkpoint_epoch=1.pt", weights_only=True)["objective"]
+    parts = {k.split(".")[3] for k in state if k.startswith("generator.guidance.parts")}
+    assert len(parts) == {"1seg": 1, "1enc_ndec": 4}[scheme]
+
+
+def test_unpaired(train):
+    out = train("cgan", paired="false")
+    assert (out / "model.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    "bundle, key, ids",
+    [
+        ("cgan", "paired", ["objective_def::paired", "train::dataset::paired"]),
+        ("cgan", "resume", ["train::handlers::0::resume"]),
+        ("cgan", "amp", ["train::trainer::amp"]),
+        ("featgen", "resume", ["train::handlers::0::resume"]),
+        ("featgen", "amp", ["train::trainer::amp"]),
+        ("featgen", "fit_prior", ["network_def::fit_prior"]),
+        ("segmentor", "resume", ["train::handlers::0::resume"]),
+        ("segmentor", "amp", ["train::inferer::amp"]),
+    ],
+)
+def test_true_and_false_on_the_command_line(bundle, key, ids):
+    """The command line hands over the text ``false``, which must not count as true."""
+    for text, expected in (("false", False), ("true", True), (False, False), (True, True), ("False", False)):
+        workflow = ConfigWorkflow(
+            f"{bundle_root(bundle)}/configs/train.json", workflow_type="train", logging_file=False, **{key: text}
+        )
+        for name in ids:
+            assert workflow.parser.get_parsed_content(name) is expected, (text, name)
+    workflow = ConfigWorkflow(
+        f"{bundle_root(bundle)}/configs/train.json", workflow_type="train", logging_file=False, **{key: "maybe"}
+    )
+    with pytest.raises(RuntimeError) as error:
+        workflow.parser.get_parsed_content(ids[0])
+    assert "expected true or false, got 'maybe'" in str(error.value.__cause__)
+
+
+def test_unconditional_discriminator():
+    for text, channels in (("false", 0), ("true", 4)):
+        workflow = ConfigWorkflow(
+            f"{bundle_root('cgan')}/configs/train.json", workflow_type="train", logging_file=False, conditional_discriminator=text
+        )
+        assert workflow.parser.get_parsed_content("objective_def::image_discriminator").condition_channels == channels
+
+
+def test_segmentor_of_one_modality(train):
+    out = train("segmentor", modalities="t2f")
+    load_weights(from_config(bundle_root("segmentor"), "train.json", "network_def", modalities="t2f"), out / "model.pt")
+
+
+@pytest.mark.parametrize("modalities, folder", [("all", "all"), ("t2f", "t2f"), ("t1n,t2f", "t1n_t2f"), (("t1n", "t2f"), "t1n_t2f")])
+def test_output_folder_of_a_segmentor(modalities, folder):
+    """``t1n,t2f`` arrives as a tuple from the command line."""
+    workflow = ConfigWorkflow(
+        f"{bundle_root('segmentor')}/configs/train.json", workflow_type="train", logging_file=False, modalities=modalities
+    )
+    assert workflow.parser.get_parsed_content("output_dir") == f"{bundle_root('segmentor')}/output/{folder}"
+
+
+def test_guidance_of_fewer_modalities(train):
+    """Trains on three modalities; those that maps come from shrink with them."""
+    out = train("cgan", modalities="t1n,t2w,t2f")
+    state = torch.load(out / "model.pt", weights_only=True)
+    assert state["style.mean"].shape == (9,)
+
+
+def test_split_file_is_shared(train, tmp_path):
+    """A split that is there is used, and not made again."""
+    patients = [f"BraTS-TST-{i:05d}" for i in range(4)]
+    split = {"train": patients[2:], "validation": patients[1:2], "test": patients[:1]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    out = train("segmentor", split_file=tmp_path / "split.json")
+    assert not (out / "split.json").exists() and json.loads((tmp_path / "split.json").read_text()) == split
