@@ -186,7 +186,8 @@ def find_cases(
     if not cases:
         raise CaseError(
             f"no usable case under {str(root)!r} ({len(bad)} incomplete, {unlabelled} without segmentation): "
-            "expected files such as CASE-t1n.nii.gz, CASE_t1ce.nii.gz, VSD.Brain.XX.O.MR_T1.1.mha or imagesTr/BRATS_001.nii.gz"
+            "expected files such as CASE-t1n.nii.gz, CASE_t1ce.nii.gz, VSD.Brain.XX.O.MR_T1.1.mha or "
+            "imagesTr/BRATS_001.nii.gz"
         )
     if unlabelled:
         logger.info("%d cases without segmentation are left out", unlabelled)

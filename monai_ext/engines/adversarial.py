@@ -54,7 +54,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def discriminator_terms(self, step: dict[str, Any]) -> Terms:
-        """Unweighted loss terms of the discriminators, on detached fakes; what is left in ``step`` the generator finds."""
+        """Unweighted loss terms of the discriminators, on detached fakes; may leave more in ``step``."""
 
     @abstractmethod
     def generator_terms(self, step: Mapping[str, Any]) -> Terms:

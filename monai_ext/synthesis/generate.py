@@ -94,8 +94,9 @@ class DatasetGenerator:
         if counts["accepted"] < self.num_samples:
             worst = max(("map", "placement", "dice"), key=lambda s: counts[s])
             raise SynthesisError(
-                f"only {counts['accepted']} of {self.num_samples} samples accepted in {counts['candidates']} candidates; "
-                f"most were turned down at stage '{worst}' ({counts[worst]}): loosen its threshold or raise --max_attempts"
+                f"only {counts['accepted']} of {self.num_samples} samples accepted in {counts['candidates']} "
+                f"candidates; most were turned down at stage '{worst}' ({counts[worst]}): loosen its threshold or "
+                "raise --max_attempts"
             )
         return report
 

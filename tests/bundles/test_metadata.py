@@ -196,7 +196,9 @@ def test_keys_and_defaults_of_the_readme(bundle):
         for key, default, _ in tables(part, "key", "default", "meaning")[0]:
             assert key in known, f"{key} is not in {config}.json"
             if not str(known[key]).startswith("$"):
-                assert json.loads(default) == known[key], f"{key}: {default} in the README, {known[key]} in {config}.json"
+                assert json.loads(default) == known[key], (
+                    f"{key}: {default} in the README, {known[key]} in {config}.json"
+                )
 
 
 @pytest.mark.parametrize("bundle", ["featgen", "cgan"])

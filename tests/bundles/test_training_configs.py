@@ -29,6 +29,11 @@ def train(run_bundle, small_dir, tmp_path):
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
+def train_config(bundle, **overrides):
+    path = f"{bundle_root(bundle)}/configs/train.json"
+    return ConfigWorkflow(path, workflow_type="train", logging_file=False, **overrides)
+
+
 def checkpoints(out):
     return [p.name for p in out.glob("checkpoint*.pt")]
 
@@ -43,7 +48,8 @@ def test_train_and_resume(train, message_of, bundle):
 
     with pytest.raises(RuntimeError) as error:
         train(bundle, 2)
-    assert "is from an earlier run: give '--resume true' to go on with it, or another --output_dir" in message_of(error.value)
+    message = "is from an earlier run: give '--resume true' to go on with it, or another --output_dir"
+    assert message in message_of(error.value)
     assert checkpoints(out) == ["checkpoint_epoch=1.pt"]
 
     train(bundle, 2, resume="true")
@@ -111,9 +117,7 @@ def test_true_and_false_on_the_command_line(bundle, key, ids):
 
 def test_unconditional_discriminator():
     for text, channels in (("false", 0), ("true", 4)):
-        workflow = ConfigWorkflow(
-            f"{bundle_root('cgan')}/configs/train.json", workflow_type="train", logging_file=False, conditional_discriminator=text
-        )
+        workflow = train_config("cgan", conditional_discriminator=text)
         assert workflow.parser.get_parsed_content("objective_def::image_discriminator").condition_channels == channels
 
 
@@ -122,12 +126,12 @@ def test_segmentor_of_one_modality(train):
     load_weights(from_config(bundle_root("segmentor"), "train.json", "network_def", modalities="t2f"), out / "model.pt")
 
 
-@pytest.mark.parametrize("modalities, folder", [("all", "all"), ("t2f", "t2f"), ("t1n,t2f", "t1n_t2f"), (("t1n", "t2f"), "t1n_t2f")])
+@pytest.mark.parametrize(
+    "modalities, folder", [("all", "all"), ("t2f", "t2f"), ("t1n,t2f", "t1n_t2f"), (("t1n", "t2f"), "t1n_t2f")]
+)
 def test_output_folder_of_a_segmentor(modalities, folder):
     """``t1n,t2f`` arrives as a tuple from the command line."""
-    workflow = ConfigWorkflow(
-        f"{bundle_root('segmentor')}/configs/train.json", workflow_type="train", logging_file=False, modalities=modalities
-    )
+    workflow = train_config("segmentor", modalities=modalities)
     assert workflow.parser.get_parsed_content("output_dir") == f"{bundle_root('segmentor')}/output/{folder}"
 
 

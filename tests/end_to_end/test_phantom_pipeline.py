@@ -44,7 +44,10 @@ def run(monkeypatch):
 @pytest.mark.slow
 def test_from_cases_to_a_validated_set(tmp_path, run, write_case, volumes):
     for seed in range(4):
-        write_case(tmp_path / "cases", "brats2023", f"BraTS-PHA-{seed:05d}-000", volumes(seed, (100, 96, 8)))
+        case = volumes(seed, (25, 24, 8))  # made four times larger: a head that fills the crop
+        case.images = {m: v.repeat(4, 0).repeat(4, 1) for m, v in case.images.items()}
+        case.label = case.label.repeat(4, 0).repeat(4, 1)
+        write_case(tmp_path / "cases", "brats2023", f"BraTS-PHA-{seed:05d}-000", case)
     data = {"dataset_dir": tmp_path / "cases", "split_file": tmp_path / "split.json"}
     for name in ("featgen", "cgan"):
         run(f"{name}/configs/train", **data, **SIZE, output_dir=tmp_path / name, max_epochs=1, batch_size=4)

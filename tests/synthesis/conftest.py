@@ -16,13 +16,14 @@ from monai_ext.synthesis import DiceFilter, MapFilter, ProceduralLesions, StudyS
 SIZE = (160, 192)
 
 
-def ring_and_mask(radius: float = 60.0, gap: float = 0.0, size: tuple[int, int] = SIZE) -> tuple[torch.Tensor, torch.Tensor]:
+def ring_and_mask(radius: float = 60.0, gap: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     """A circle two pixels wide with a gap (a share of its length), and the mask outside it: (1, H, W) in {0, 1}."""
-    x, y = np.indices(size)
-    x, y = x - (size[0] - 1) / 2, y - (size[1] - 1) / 2
+    x, y = np.indices(SIZE)
+    x, y = x - (SIZE[0] - 1) / 2, y - (SIZE[1] - 1) / 2
     distance, angle = np.hypot(x, y), np.arctan2(y, x) / (2 * np.pi) + 0.5
     ring = (np.abs(distance - radius) <= 1) & (angle >= gap)
-    return torch.from_numpy(ring[None].astype(np.float32)), torch.from_numpy((distance > radius + 3)[None].astype(np.float32))
+    structure, mask = (a[None].astype(np.float32) for a in (ring, distance > radius + 3))
+    return torch.from_numpy(structure), torch.from_numpy(mask)
 
 
 class RingGenerator(nn.Module):
@@ -32,9 +33,7 @@ class RingGenerator(nn.Module):
 
     def forward(self, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pairs = [
-            ring_and_mask(
-                10.0 if c[1] > 0.8 else 55.0 + 3 * float(c[2].clamp(-2, 2)), 0.2 if c[0] > 0.5 else 0.0
-            )
+            ring_and_mask(10.0 if c[1] > 0.8 else 55.0 + 3 * float(c[2].clamp(-2, 2)), 0.2 if c[0] > 0.5 else 0.0)
             for c in code
         ]
         return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])

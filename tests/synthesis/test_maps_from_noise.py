@@ -31,7 +31,7 @@ def test_files_manifest_and_report(tmp_path, make, ring_generator):
     assert [r["candidate"] for r in lines] == sorted({r["candidate"] for r in lines})
     names = {"manifest.jsonl", "report.json"}
     for index, record in enumerate(lines):
-        files = {"map": f"map-{index:05d}.nii.gz", "mask": f"mask-{index:05d}.nii.gz", "picture": f"map-{index:05d}.png"}
+        files = {k: f"{k}-{index:05d}.nii.gz" for k in ("map", "mask")} | {"picture": f"map-{index:05d}.png"}
         assert {k: record[k] for k in files} == files and record["seed"] == 0 and record["mae"] <= 0.05
         names |= set(files.values())
         structure, mask = ring_generator()(latent_code(candidate_rng(0, record["candidate"]), 4))
@@ -56,7 +56,7 @@ def test_same_seed_same_files(tmp_path, make):
 
 
 def test_attempts_run_out(tmp_path, make):
-    with pytest.raises(SynthesisError, match=r"only 0 of 5 maps passed the filter in 10 candidates: raise --mae_threshold"):
+    with pytest.raises(SynthesisError, match="only 0 of 5 maps passed the filter in 10 candidates: raise --mae"):
         make(tmp_path, threshold=-1.0, max_attempts=2).run()
     assert json.loads((tmp_path / "report.json").read_text())["rejected"] == 10
     assert (tmp_path / "manifest.jsonl").read_text() == ""

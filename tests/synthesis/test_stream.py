@@ -38,7 +38,8 @@ def test_neither_batch_size_nor_order_matters(stream, candidates):
     threshold = (middle[len(middle) // 2 - 1] + middle[len(middle) // 2]) / 2
     judged = stream(dice_threshold=threshold)
     runs = [
-        [c for first in range(0, 12, size) for c in judged.run(range(first, min(first + size, 12)))] for size in (1, 3, 8)
+        [c for first in range(0, 12, size) for c in judged.run(range(first, min(first + size, 12)))]
+        for size in (1, 3, 8)
     ]
     runs.append(sorted(judged.run(list(reversed(NUMBERS))), key=lambda c: c.number))
     assert {"dice", None} < {c.rejected_by for c in runs[0]}

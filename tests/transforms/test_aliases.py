@@ -4,7 +4,15 @@ import pytest
 
 from monai_ext import transforms
 
-NAMES = ["BackgroundMask", "ContourMask", "EraseLesion", "FuseLesion", "RandLesionLabel", "ScaleBrainIntensity", "StructuralFeatureMap"]  # fmt: skip
+NAMES = [
+    "BackgroundMask",
+    "ContourMask",
+    "EraseLesion",
+    "FuseLesion",
+    "RandLesionLabel",
+    "ScaleBrainIntensity",
+    "StructuralFeatureMap",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,9 @@ from monai_ext.transforms import EraseLesion, EraseLesiond, FuseLesion, FuseLesi
 MAP = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
 LABEL = torch.tensor([[[0, 0], [2, 3]]])
 ERASED = torch.tensor([[[0.0, 1.0], [0.0, 0.0]]])
-FUSED = torch.tensor([[[0.2, 1.0], [0.8, 0.0]], [[0.0, 0.8], [0.8, 0.0]], [[0.0, 0.8], [1.0, 0.0]], [[0.0, 0.8], [0.8, 0.2]]])  # fmt: skip
+FUSED = torch.tensor(
+    [[[0.2, 1.0], [0.8, 0.0]], [[0.0, 0.8], [0.8, 0.0]], [[0.0, 0.8], [1.0, 0.0]], [[0.0, 0.8], [0.8, 0.2]]]
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float32])

@@ -22,10 +22,14 @@ TWO_STEPS = [0.0, 0, 0, 10, 10, 10, 10, 16, 16, 16]
 def reference_signals(image: np.ndarray) -> np.ndarray:
     """max(g1, g2) of Algorithm 1 for one slice, in float64."""
     responses = [
-        correlate1d(correlate1d(image.astype(np.float64), [-0.5, 0, 0.5], axis, mode="mirror"), [0.25, 0.5, 0.25], other,
-                    mode="mirror")
+        correlate1d(
+            correlate1d(image.astype(np.float64), [-0.5, 0, 0.5], axis, mode="mirror"),
+            [0.25, 0.5, 0.25],
+            other,
+            mode="mirror",
+        )
         for axis, other in ((0, 1), (1, 0))
-    ]  # fmt: skip
+    ]
     low, high = np.min(responses, axis=0), np.max(responses, axis=0)
     low, high = ((x - x.min()) / (x.max() - x.min()) for x in (low, high))
     return np.maximum(low.mean() - low, high - high.mean())
