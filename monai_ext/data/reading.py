@@ -16,6 +16,7 @@ from monai.transforms import MapTransform
 from monai.utils import optional_import
 
 from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases
+from monai_ext.data.export import is_synthetic
 from monai_ext.labels import CONVENTIONS, DECATHLON_CHANNELS, MODALITIES
 
 SPACING_TOLERANCE = 0.02  # mm
@@ -136,7 +137,12 @@ def read_case(
                 "case %s: %s has another origin than %s; its voxels are taken to correspond",
                 case.case_id, source.path.name, first.name,
             )  # fmt: skip
-    meta = {"case_id": case.case_id, "filename_or_obj": case.case_id, "convention": case.convention}
+    meta = {
+        "case_id": case.case_id,
+        "filename_or_obj": case.case_id,
+        "convention": case.convention,
+        "intensity_scaled": is_synthetic(case.case_id),
+    }
     volumes = np.zeros((len(arrays) - with_label, *arrays[0].shape), dtype=np.float32)
     for volume, array in zip(volumes, arrays):
         volume[...] = array

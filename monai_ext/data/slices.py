@@ -15,7 +15,6 @@ from torch.utils.data import Dataset, DistributedSampler
 from tqdm import tqdm
 
 from monai_ext.data.cases import Case, CaseError
-from monai_ext.data.export import is_synthetic
 from monai_ext.data.reading import read_case
 from monai_ext.labels import MODALITIES
 from monai_ext.transforms import ScaleBrainIntensity
@@ -56,7 +55,7 @@ def read_slices(
     first, end = slice_range
     if not 0 <= first < end <= image.shape[-1]:
         raise CaseError(f"case {case.case_id}: slices {first} to {end} asked for, but it has {image.shape[-1]}")
-    scaled = (image if is_synthetic(case.case_id) else ScaleBrainIntensity()(image))[..., first:end]
+    scaled = ScaleBrainIntensity()(image)[..., first:end]
     crop = ResizeWithPadOrCrop(spatial_size=(*roi_size, end - first))
     inside = crop(scaled)
     brain = int((scaled > 0).any(0).sum())

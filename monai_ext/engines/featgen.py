@@ -109,14 +109,19 @@ class FeatGenObjective(Objective):
         mean, logvar = self.generator.encoder(structure)
         code = mean + torch.exp(0.5 * logvar) * noise[0].to(mean.dtype)
         self.generator.prior.update(code.detach())
-        logits, painted = self.generator.decoder(torch.cat([code, self.generator.prior(noise[1]).to(code.dtype)]))
-        logits, logits_gen = logits.chunk(2)
-        return {
+        codes = [code]
+        if self.wants("adversarial_map", "d_map", "mask"):
+            codes.append(self.generator.prior(noise[1]).to(code.dtype))
+        logits, painted = self.generator.decoder(torch.cat(codes))
+        step = {
             "structure": structure, "mask": mask, "mean": mean.float(), "logvar": logvar.float(),
             "code": self.generator.prior.standardise(code.float()),
-            "noise": noise[1], "logits": logits.float(), "generated": logits_gen.float().sigmoid(),
-            "image": image, "painted": painted.chunk(2)[0].float(), "healthy": (label == 0).float(),
+            "noise": noise[1], "logits": logits[:count].float(),
+            "image": image, "painted": painted[:count].float(), "healthy": (label == 0).float(),
         }  # fmt: skip
+        if len(codes) > 1:
+            step["generated"] = logits[count:].float().sigmoid()
+        return step
 
     def discriminator_terms(self, step: Mapping[str, Any]) -> Terms:
         """loss_FD_f (drawn codes are the real ones) and loss_D_f."""
@@ -133,7 +138,7 @@ class FeatGenObjective(Objective):
 
     def generator_terms(self, step: Mapping[str, Any]) -> Terms:
         """loss_G_f, loss_normal, loss_sv and loss_mask."""
-        structure, logits, mask, generated = step["structure"], step["logits"], step["mask"], step["generated"]
+        structure, logits, mask, generated = (step.get(k) for k in ("structure", "logits", "mask", "generated"))
         terms: Terms = {
             "normal": normal_code_loss(step["mean"], step["logvar"]),
             "reconstruction": reconstruction_loss(structure, logits, self.criterion),

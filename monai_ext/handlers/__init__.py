@@ -1,6 +1,7 @@
 """Handlers."""
 
 from monai_ext.handlers.checkpoints import TrainingCheckpoint, latest_checkpoint
+from monai_ext.handlers.delay import DelayTerms
 from monai_ext.handlers.ema import EMAHandler, moving_average
 from monai_ext.handlers.fit_style import FitStyle
 from monai_ext.handlers.fixed_samples import FixedMaps, FixedStudies
@@ -9,6 +10,7 @@ from monai_ext.handlers.progress import TrainingProgress, loss_terms
 from monai_ext.handlers.seeding import SeedIterations
 
 __all__ = [
+    "DelayTerms",
     "DiscriminatorGuard",
     "EMAHandler",
     "FitStyle",

@@ -40,6 +40,7 @@ class TrainingCheckpoint:
         self, output_dir: str | Path, state: Mapping[str, Any], interval: int = 1, resume: bool = False
     ) -> None:
         self.output_dir, self.state, self.interval, self.resume = Path(output_dir), dict(state), interval, resume
+        self.resumed_from: Path | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to the trainer.
@@ -62,6 +63,13 @@ class TrainingCheckpoint:
             Events.EPOCH_COMPLETED(event_filter=lambda e, n: n == e.state.max_epochs and n % self.interval != 0),
             last.interval_completed,
         )
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.prune)
+
+    def prune(self, engine: Engine) -> None:
+        """Remove the checkpoint that was resumed from, once there is a newer one."""
+        if self.resumed_from is not None and latest_checkpoint(self.output_dir) != self.resumed_from:
+            self.resumed_from.unlink(missing_ok=True)
+            self.resumed_from = None
 
     def load(self, engine: Engine) -> None:
         """Load the newest checkpoint, if there is one."""
@@ -69,4 +77,5 @@ class TrainingCheckpoint:
         if found is None:
             return
         CheckpointLoader(str(found), self.state)(engine)
+        self.resumed_from = found
         logger.info("resumed from %s at epoch %d of %d", found, engine.state.epoch, engine.state.max_epochs)

@@ -88,11 +88,12 @@ def open_lesions(
     slice_range: Sequence[int] = (55, 105),
     max_tries: int = 50,
 ) -> LesionSource:
-    """Lesions of the training patients under a folder; procedural ones where there is no folder.
+    """Lesions of the patients under a folder; procedural ones where there is no folder.
 
     Args:
         label_dir: data set in any layout whose segmentations are used, or ``None``.
-        split_file: split of the data; only patients on its training side lend labels. Without one every patient does.
+        split_file: split that the weights were trained with; its validation and test patients lend no labels, since
+            synthetic data is judged by them. Without one every patient does.
         roi_size: centre crop, as the networks see it.
         slice_range: slices that labels are taken from; clipped to a volume that has fewer.
         max_tries: draws before a brain is given up.
@@ -105,10 +106,14 @@ def open_lesions(
         return ProceduralLesions(max_tries)
     cases = [c for c in find_cases(label_dir, ()) if c.segmentation is not None]
     if split_file:
-        allowed = set(read_split(split_file)["train"])
-        cases = [c for c in cases if c.patient_id in allowed]
+        sides = read_split(split_file)
+        held_out = {*sides["validation"], *sides["test"]}
+        cases = [c for c in cases if c.patient_id not in held_out]
     if not cases:
-        raise CaseError(f"no case with a segmentation under {str(label_dir)!r} on the training side of {split_file}")
+        raise CaseError(
+            f"no segmentation to take labels from under {str(label_dir)!r}: there are none, or all are of "
+            f"patients that {split_file} holds out"
+        )
     labels, sources = [], []
     for case in cases:
         for label in read_label_slices(case, slice_range, roi_size):

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.data.meta_obj import get_track_meta
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_numpy, convert_to_tensor
@@ -70,7 +71,7 @@ class ScaleBrainIntensity(Transform):
 
         Returns:
             Image of the same shape, float32, 0 on the background and in [floor, 1] on the brain, with the metadata of
-            ``img``.
+            ``img``. An image whose metadata says ``intensity_scaled`` (a generated study) is returned as it is.
 
         Raises:
             ValueError: When ``img`` has no spatial dimension.
@@ -78,6 +79,8 @@ class ScaleBrainIntensity(Transform):
         img = convert_to_tensor(img, track_meta=get_track_meta())
         if img.ndim < 2:
             raise ValueError(f"img must be channel-first, of shape (C, spatial...), got shape {tuple(img.shape)}.")
+        if isinstance(img, MetaTensor) and img.meta.get("intensity_scaled", False):
+            return img
         channels = convert_to_numpy(img, dtype=np.float32)
         scaled = np.stack([self._scale(channel) for channel in channels])
         return convert_to_dst_type(scaled, img, dtype=torch.float32)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -14,20 +15,6 @@ FILTERS_OFF = {"mae_threshold": 1, "dice_threshold": 0}
 
 
 @pytest.fixture
-def generate(run_bundle, random_weights, segmentor_copy, small_dir, tmp_path):
-    def run(folder="studies", **overrides):
-        settings = {
-            "output_dir": tmp_path / folder, "featgen_weights": random_weights["featgen"],
-            "cgan_weights": random_weights["cgan"], "segmentor_weights": segmentor_copy / "models" / "model.pt",
-            "label_dir": small_dir, "slice_range": [2, 6], "num_samples": 3, "batch_size": 2, **FILTERS_OFF,
-        }  # fmt: skip
-        run_bundle("synthesis", "generate", **{**settings, **overrides})
-        return tmp_path / folder
-
-    return run
-
-
-@pytest.fixture
 def split(tmp_path):
     patients = [f"BraTS-TST-{i:05d}" for i in range(4)]
     path = tmp_path / "split.json"
@@ -35,8 +22,23 @@ def split(tmp_path):
     return path
 
 
-def test_generate(generate, random_weights, segmentor_copy, split):
-    root = generate(label_split=split)
+@pytest.fixture
+def generate(run_bundle, random_weights, segmentor_copy, small_dir, split, tmp_path):
+    def run(folder="studies", **overrides):
+        settings = {
+            "output_dir": tmp_path / folder, "featgen_weights": random_weights["featgen"],
+            "cgan_weights": random_weights["cgan"], "segmentor_weights": segmentor_copy / "models" / "model.pt",
+            "label_dir": small_dir, "label_split": split, "slice_range": [2, 6], "num_samples": 3, "batch_size": 2,
+            **FILTERS_OFF,
+        }  # fmt: skip
+        run_bundle("synthesis", "generate", **{**settings, **overrides})
+        return tmp_path / folder
+
+    return run
+
+
+def test_generate(generate, random_weights, segmentor_copy):
+    root = generate()
     report = json.loads((root / "report.json").read_text())
     assert report["samples"] == 3 and report["settings"]["labels"] == "RealLesions"
     assert report["settings"]["weights"] == digests(
@@ -60,11 +62,32 @@ def test_other_weights_are_another_run(generate, tmp_path, message_of, random_we
     assert "holds a run with other settings (weights): give another --output_dir" in message_of(error.value)
 
 
-def test_other_labels_are_another_run(generate, message_of, split):
+def test_other_labels_are_another_run(generate, message_of, tmp_path):
     generate(num_samples=1)
+    (tmp_path / "other.json").write_text(json.dumps({"train": [], "validation": [], "test": ["BraTS-TST-00000"]}))
     with pytest.raises(RuntimeError) as error:
-        generate(num_samples=1, label_split=split)
+        generate(num_samples=1, label_split=tmp_path / "other.json")
     assert "holds a run with other settings (labels_digest): give another --output_dir" in message_of(error.value)
+
+
+def test_split_of_the_weights_is_the_default(
+    run_bundle, message_of, random_weights, segmentor_copy, small_dir, split, tmp_path
+):
+    """Patients that the shipped weights hold out lend no label unless the command line says so."""
+    root = tmp_path / "segmentor"
+    shutil.copytree(segmentor_copy, root)
+    settings = {
+        "output_dir": tmp_path / "studies", "featgen_weights": random_weights["featgen"], "slice_range": [2, 6],
+        "cgan_weights": random_weights["cgan"], "segmentor_root": root, "label_dir": small_dir, "num_samples": 4,
+        **FILTERS_OFF,
+    }  # fmt: skip
+    with pytest.raises(RuntimeError) as error:
+        run_bundle("synthesis", "generate", **settings)
+    assert "split.json does not exist" in message_of(error.value)
+    shutil.copyfile(split, root / "models" / "split.json")
+    run_bundle("synthesis", "generate", **settings)
+    lines = (tmp_path / "studies" / "manifest.jsonl").read_text().splitlines()
+    assert {json.loads(line)["label_source"] for line in lines} <= {"BraTS-TST-00000-000", "BraTS-TST-00001-000"}
 
 
 def test_weights_of_another_network_are_named(generate, message_of, random_weights):

@@ -102,16 +102,11 @@ def test_unpaired(train):
 def test_true_and_false_on_the_command_line(bundle, key, ids):
     """The command line hands over the text ``false``, which must not count as true."""
     for text, expected in (("false", False), ("true", True), (False, False), (True, True), ("False", False)):
-        workflow = ConfigWorkflow(
-            f"{bundle_root(bundle)}/configs/train.json", workflow_type="train", logging_file=False, **{key: text}
-        )
+        workflow = train_config(bundle, **{key: text})
         for name in ids:
             assert workflow.parser.get_parsed_content(name) is expected, (text, name)
-    workflow = ConfigWorkflow(
-        f"{bundle_root(bundle)}/configs/train.json", workflow_type="train", logging_file=False, **{key: "maybe"}
-    )
     with pytest.raises(RuntimeError) as error:
-        workflow.parser.get_parsed_content(ids[0])
+        train_config(bundle, **{key: "maybe"}).parser.get_parsed_content(ids[0])
     assert "expected true or false, got 'maybe'" in str(error.value.__cause__)
 
 

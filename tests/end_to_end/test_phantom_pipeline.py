@@ -48,9 +48,12 @@ def test_from_cases_to_a_validated_set(tmp_path, run, write_case, volumes):
         case.images = {m: v.repeat(4, 0).repeat(4, 1) for m, v in case.images.items()}
         case.label = case.label.repeat(4, 0).repeat(4, 1)
         write_case(tmp_path / "cases", "brats2023", f"BraTS-PHA-{seed:05d}-000", case)
+        # small lesions, for masks that are still full of holes
+        write_case(tmp_path / "labels", "brats2023", f"BraTS-PHA-{seed:05d}-000", volumes(seed, (100, 96, 8)))
     data = {"dataset_dir": tmp_path / "cases", "split_file": tmp_path / "split.json"}
-    for name in ("featgen", "cgan"):
-        run(f"{name}/configs/train", **data, **SIZE, output_dir=tmp_path / name, max_epochs=1, batch_size=4)
+    # masks need a few more steps before a lesion finds room in them
+    run("featgen/configs/train", **data, **SIZE, output_dir=tmp_path / "featgen", max_epochs=6, batch_size=2)
+    run("cgan/configs/train", **data, **SIZE, output_dir=tmp_path / "cgan", max_epochs=1, batch_size=4)
     segmentor = tmp_path / "segmentor"
     shutil.copytree(BUNDLES / "segmentor" / "configs", segmentor / "configs")
     (segmentor / "models").mkdir()
@@ -62,7 +65,7 @@ def test_from_cases_to_a_validated_set(tmp_path, run, write_case, volumes):
         shutil.copyfile(tmp_path / name / "model.pt", segmentor / "models" / segmentor_weights(name))
 
     run(
-        "synthesis/configs/generate", **SIZE, output_dir=tmp_path / "studies", label_dir=tmp_path / "cases",
+        "synthesis/configs/generate", **SIZE, output_dir=tmp_path / "studies", label_dir=tmp_path / "labels",
         label_split=tmp_path / "split.json", featgen_weights=tmp_path / "featgen" / "model.pt",
         cgan_weights=tmp_path / "cgan" / "model.pt", segmentor_weights=tmp_path / "all" / "model.pt",
         num_samples=3, batch_size=4, mae_threshold=1.0, dice_threshold=0.0, max_attempts=20,

@@ -31,6 +31,11 @@ def test_only_training_patients_lend_labels(cases_dir, split):
     assert sorted(set(open_lesions(cases_dir, None, **SLICES).sources)) == ["P0", "P1", "P2", "P3"]
 
 
+def test_held_out_patients_lend_none_and_unknown_ones_do(cases_dir, split):
+    split.write_text(json.dumps({"train": ["P0"], "validation": ["P1"], "test": ["P3"]}))
+    assert sorted(set(open_lesions(cases_dir, split, **SLICES).sources)) == ["P0", "P2"]
+
+
 def test_real_lesions_are_placed_inside(cases_dir, split):
     lesions = open_lesions(cases_dir, split, **SLICES)
     mask = torch.zeros(1, 32, 32)
@@ -55,11 +60,11 @@ def test_segmentations_alone_are_enough(tmp_path, cases_dir):
 def test_a_source_of_real_labels_needs_some(tmp_path, cases_dir, split, write_case, volumes):
     with pytest.raises(CaseError, match=r"no lesion in slices \(8, 10\) of the 2 cases"):
         open_lesions(cases_dir, split, (32, 32), (8, 10))
-    split.write_text(json.dumps({"train": ["P9"], "validation": ["P1"], "test": []}))
-    with pytest.raises(CaseError, match="no case with a segmentation under .* on the training side of .*split.json"):
+    split.write_text(json.dumps({"train": ["P9"], "validation": ["P0", "P1"], "test": ["P2", "P3"]}))
+    with pytest.raises(CaseError, match="no segmentation to take labels from under .*split.json holds out"):
         open_lesions(cases_dir, split, **SLICES)
     write_case(tmp_path / "bare", "brats2023", "P7", volumes(), label=False)
-    with pytest.raises(CaseError, match="no case with a segmentation under"):
+    with pytest.raises(CaseError, match="no segmentation to take labels from under"):
         open_lesions(tmp_path / "bare", None, **SLICES)
     with pytest.raises(CaseError, match="is not a folder"):
         open_lesions(tmp_path / "nowhere", None, **SLICES)
