@@ -91,8 +91,10 @@ def model_file(root: str | Path, name: str = "model.pt") -> str:
     """
     path = Path(root) / "models" / name
     if not path.is_file():
-        raise BundleError(f"{path} does not exist: train the bundle first (configs/train.json), or name another file on "
-            "the command line")
+        raise BundleError(
+            f"{path} does not exist: train the bundle first (configs/train.json), or name another file on "
+            "the command line"
+        )
     return str(path)
 
 

@@ -36,10 +36,10 @@ images() {
     train cgan/configs/train.json cgan --max_epochs 16
 }
 maps_and_segmentors() {
-    train segmentor/configs/train.json segmentor/all --modalities all --max_epochs 60
+    train segmentor/configs/train.json segmentor/all --modalities all --max_epochs 40 --samples_per_epoch 448
     train featgen/configs/train.json featgen --max_epochs 32 --autoencoder_epochs 26
     for m in t2f t2w t1c t1n; do
-        train segmentor/configs/train.json "segmentor/$m" --modalities "$m" --max_epochs 30
+        train segmentor/configs/train.json "segmentor/$m" --modalities "$m" --max_epochs 24 --samples_per_epoch 448
     done
 }
 images &

@@ -9,6 +9,7 @@ from monai_ext.data.nifti import BRATS_AFFINE, write_nifti
 from monai_ext.data.phantom import make_phantom_case, write_phantom_cases
 from monai_ext.data.reading import LoadCased, read_case
 from monai_ext.data.sampling import GenerationDataset, LesionBank, PlacementError
+from monai_ext.data.saving import SaveLabelMapd
 from monai_ext.data.slices import SliceDataset, SliceSampler, apply_seeded, read_label_slices, read_slices, seed_of
 from monai_ext.data.split import LeakError, guard_leak, load_or_make_split, read_split, split_patients
 
@@ -22,6 +23,7 @@ __all__ = [
     "LesionBank",
     "LoadCased",
     "PlacementError",
+    "SaveLabelMapd",
     "SliceDataset",
     "SliceSampler",
     "Source",
