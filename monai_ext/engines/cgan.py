@@ -156,13 +156,11 @@ class CGANObjective(Objective):
     def _judge(self, images: torch.Tensor, fused: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, list]:
         """D on (B, K, H, W) images folded into the batch, beside their item's fused map where D is conditional."""
         judge = self.discriminator["image"]
-        if judge.condition_channels:
-            fused = (
-                fused
-                if fused.shape[0] == images.numel() // images[0, 0].numel()
-                else fused.repeat_interleave(images.shape[1], 0)
-            )
-        return judge(images.flatten(0, 1)[:, None], fused if judge.condition_channels else None)
+        faces = images.flatten(0, 1)[:, None]
+        if not judge.condition_channels:
+            return judge(faces)
+        # one fused map an item, or one an image
+        return judge(faces, fused.repeat_interleave(len(faces) // len(fused), 0))
 
     def _fuse(self, image: torch.Tensor, own: torch.Tensor, target: torch.Tensor) -> FusedBatch:
         return fuse_batch(image, own, target, self.network.num_classes, self.beta, self.pad, self.canvas_size)
