@@ -55,9 +55,8 @@ def panel(
         if r < len(row_titles):
             axes[r, 0].text(-0.05, 0.5, row_titles[r], color="white", fontsize=8, rotation=90, va="center", ha="right",
                             transform=axes[r, 0].transAxes)  # fmt: skip
-    figure.subplots_adjust(
-        left=0.04, right=0.995, top=0.94 if len(rows) > 2 else 0.88, bottom=0.005, wspace=0.02, hspace=0.02
-    )
+    title = 0.25 / figure.get_figheight()
+    figure.subplots_adjust(left=0.04, right=0.995, top=1 - title, bottom=0.005, wspace=0.02, hspace=0.02)
     return figure
 
 
