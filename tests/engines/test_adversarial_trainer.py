@@ -21,7 +21,7 @@ WEIGHTS = {"fit": 3.0, "fool": 0.5, "d_real": 1.0, "d_fake": 2.0}
 class Toy(Objective):
     """Generator w, discriminator d: fake = w x, judged by d fake."""
 
-    TERMS = tuple(WEIGHTS)
+    TERMS = (*WEIGHTS, "noise")
 
     def __init__(self, w: float, d: float, **weights: float) -> None:
         super().__init__(weights)
