@@ -12,12 +12,12 @@ from monai.handlers import CheckpointLoader, CheckpointSaver
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "checkpoint"
+PATTERN = "checkpoint_epoch=*.pt"
 
 
 def latest_checkpoint(output_dir: str | Path) -> Path | None:
     """Newest checkpoint that :class:`TrainingCheckpoint` wrote to a folder, ``None`` when there is none."""
-    found = list(Path(output_dir).glob(f"{PREFIX}*_epoch=*.pt"))
+    found = list(Path(output_dir).glob(PATTERN))
     return max(found, key=lambda p: int(p.stem.rsplit("=", 1)[1])) if found else None
 
 
@@ -64,12 +64,20 @@ class TrainingCheckpoint:
             last.interval_completed,
         )
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.prune)
+        engine.add_event_handler(Events.COMPLETED, self.keep_newest)
 
     def prune(self, engine: Engine) -> None:
         """Remove the checkpoint that was resumed from, once there is a newer one."""
         if self.resumed_from is not None and latest_checkpoint(self.output_dir) != self.resumed_from:
             self.resumed_from.unlink(missing_ok=True)
             self.resumed_from = None
+
+    def keep_newest(self, engine: Engine) -> None:
+        """At the end, leave one checkpoint."""
+        newest = latest_checkpoint(self.output_dir)
+        for path in self.output_dir.glob(PATTERN):
+            if path != newest:
+                path.unlink()
 
     def load(self, engine: Engine) -> None:
         """Load the newest checkpoint, if there is one."""

@@ -32,13 +32,17 @@ def _min_max_normalise(response: torch.Tensor) -> torch.Tensor:
     return (response - low) / torch.where(span > 0, span, torch.ones_like(span))
 
 
-def _sobel_extremes(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised minimum and maximum over the two signed Sobel responses, each (N, H, W) float32."""
+def _sobel_extremes(image: torch.Tensor, top: int = 0, left: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised minimum and maximum over the two signed Sobel responses, each (N, H, W) float32.
+
+    ``top`` rows and ``left`` columns of background are put around the image first, on both sides.
+    """
     if image.ndim < 2:
         raise ValueError(f"image must have at least the two dimensions (H, W), got shape {tuple(image.shape)}.")
     if min(image.shape[-2:]) < 2:
         raise ValueError(f"each slice must be at least 2x2 pixels, got shape {tuple(image.shape)}.")
     slices = convert_to_tensor(image, track_meta=False).reshape(-1, *image.shape[-2:]).float()
+    slices = F.pad(slices, (left, left, top, top))
     # Slices go through the channel dimension: a depthwise convolution treats each of them alike, however many there
     # are.
     with torch.autocast(device_type=slices.device.type, enabled=False):
@@ -95,7 +99,7 @@ def structural_feature_map(
     _check_beta(beta)
     top, left = _margins(image, canvas_size)
     with torch.no_grad():
-        low, high = _sobel_extremes(F.pad(image, (left, left, top, top)))
+        low, high = _sobel_extremes(image, top, left)
         edges = (_exact_mean(low) - low > beta) | (high - _exact_mean(high) > beta)
     edges = edges[..., top : edges.shape[-2] - top, left : edges.shape[-1] - left]
     return edges.float().reshape(image.shape)
@@ -128,7 +132,7 @@ def soft_structural_feature_map(
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}.")
     top, left = _margins(image, canvas_size)
-    low, high = _sobel_extremes(F.pad(image, (left, left, top, top)))
+    low, high = _sobel_extremes(image, top, left)
     dark = low.mean(dim=(-2, -1), keepdim=True) - low
     bright = high - high.mean(dim=(-2, -1), keepdim=True)
     edges = torch.maximum(dark, bright)[..., top : dark.shape[-2] - top, left : dark.shape[-1] - left]
