@@ -11,6 +11,7 @@ from monai.transforms import SobelGradients
 from monai_ext.networks.blocks import ResidualBlock, UnshuffleUNet, conv_block
 from monai_ext.networks.init import init_weights
 
+BORDER = 4  # pixels
 STEPS = 5  # halvings between a map and the decoder's seed: two in the stem, three by strides
 
 
@@ -94,6 +95,10 @@ class MapDecoder(nn.Module):
             paper.
         canvas_size: (H, W) that maps are centre crops of.
         beta: of Algorithm 1.
+        border_limit: brightest value allowed within 4 pixels of the border, where there is no brain. Algorithm 1 scales
+            edges by the strongest one of an image, and a trained decoder paints a bright spot on the border to scale
+            by: this
+            is the knob between few edges (1) and many (0.4).
         channels: from the coarsest level (H/32) to H/2.
 
     Raises:
@@ -107,6 +112,7 @@ class MapDecoder(nn.Module):
         head: str = "edges",
         canvas_size: tuple[int, int] | list[int] = (240, 240),
         beta: float = 0.07,
+        border_limit: float = 1.0,
         channels: tuple[int, ...] = (256, 192, 128, 64, 24),
     ) -> None:
         super().__init__()
@@ -128,6 +134,10 @@ class MapDecoder(nn.Module):
             nn.init.constant_(self.head[1].bias, -3.0)
         margins = tuple(max(int(c) - s, 0) // 2 for c, s in zip(canvas_size, image_size))
         self.edges = EdgeHead(beta, margins=(margins[0], margins[1])) if head == "edges" else None
+        self.border_limit = border_limit
+        border = torch.ones(1, 1, *image_size, dtype=torch.bool)
+        border[:, :, BORDER:-BORDER, BORDER:-BORDER] = False
+        self.register_buffer("border", border, persistent=False)
 
     def forward(self, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Code (B, latent_size) -> logits of the map, and the painted image in (0, 1) it is read off, (B, 1, H, W).
@@ -137,6 +147,8 @@ class MapDecoder(nn.Module):
         seed = self.seed(code).view(-1, self.channels, self.size[0], self.size[1])
         painted = self.head(self.levels(seed)).float()
         image = painted.sigmoid()
+        if self.border_limit < 1:
+            image = torch.where(self.border, image.clamp(max=self.border_limit), image)
         return (painted if self.edges is None else self.edges(image)), image
 
 
@@ -202,6 +214,7 @@ class FeatGen(nn.Module):
         canvas_size: likewise.
         beta: likewise.
         fit_prior: see :class:`CodePrior`.
+        border_limit: see :class:`MapDecoder`.
 
     Raises:
         ValueError: for a size that is no multiple of 32.
@@ -217,23 +230,26 @@ class FeatGen(nn.Module):
         canvas_size: tuple[int, int] | list[int] = (240, 240),
         beta: float = 0.07,
         fit_prior: bool = True,
+        border_limit: float = 1.0,
     ) -> None:
         super().__init__()
         if any(s % 2**STEPS for s in image_size):
             raise ValueError(f"image_size must be multiples of {2**STEPS}, got {tuple(image_size)}")
         self.image_size, self.latent_size = tuple(image_size), latent_size
         self.encoder = init_weights(MapEncoder(self.image_size, latent_size, dropout=dropout), init)
-        self.decoder = init_weights(MapDecoder(self.image_size, latent_size, head, canvas_size, beta), init)
+        decoder = MapDecoder(self.image_size, latent_size, head, canvas_size, beta, border_limit)
+        self.decoder = init_weights(decoder, init)
         self.prior = CodePrior(latent_size, enabled=fit_prior)
         self.mask = init_weights(UnshuffleUNet(1, 1, (24, 48, 96, 128), factor=4), init)
 
     def forward(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Noise (B, latent_size), N(0, 1) -> structure map and mask (B, 1, H, W), binary {0, 1} float.
 
-        The mask is 1 outside the brain.
+        The mask is 1 outside the brain, where the map is empty.
         """
         structure = (self.decoder(self.prior(noise))[0] > 0).to(noise.dtype)
-        return structure, (self.mask(structure) > 0).to(noise.dtype)
+        mask = (self.mask(structure) > 0).to(noise.dtype)
+        return structure * (1 - mask), mask
 
 
 class MapDiscriminator(nn.Module):

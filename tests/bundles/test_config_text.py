@@ -138,7 +138,7 @@ def test_defaults_agree_within_a_bundle(bundle):
     for path in (BUNDLES / bundle / "configs").glob("*.json"):
         config = load(path)
         for key in ("modalities", "slice_range", "roi_size", "seed", "dataset_dir", "device", "on_bad_case"):
-            if (bundle, key) == ("segmentor", "slice_range"):  # trained on every slice with brain, judged on the paper's
+            if (bundle, key) == ("segmentor", "slice_range"):  # trained on all, judged on the paper's
                 assert config.get(key) in ([10, 145], [55, 105], None)
                 continue
             assert key not in config or config[key] == train[key], f"{path.name}: {key}"
