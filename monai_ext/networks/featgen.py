@@ -248,6 +248,7 @@ class FeatGen(nn.Module):
         The mask is 1 outside the brain, where the map is empty.
         """
         structure = (self.decoder(self.prior(noise))[0] > 0).to(noise.dtype)
+        structure = structure * ~self.decoder.border  # what the decoder draws there is its scale, not a brain
         mask = (self.mask(structure) > 0).to(noise.dtype)
         return structure * (1 - mask), mask
 
