@@ -52,7 +52,10 @@ def test_from_cases_to_a_validated_set(tmp_path, run, write_case, volumes):
         write_case(tmp_path / "labels", "brats2023", f"BraTS-PHA-{seed:05d}-000", volumes(seed, (100, 96, 8)))
     data = {"dataset_dir": tmp_path / "cases", "split_file": tmp_path / "split.json"}
     # masks need a few more steps before a lesion finds room in them
-    run("featgen/configs/train", **data, **SIZE, output_dir=tmp_path / "featgen", max_epochs=6, batch_size=2)
+    run(
+        "featgen/configs/train", **data, **SIZE, output_dir=tmp_path / "featgen", max_epochs=6, batch_size=2,
+        autoencoder_epochs=0,
+    )  # fmt: skip
     run("cgan/configs/train", **data, **SIZE, output_dir=tmp_path / "cgan", max_epochs=1, batch_size=4)
     segmentor = tmp_path / "segmentor"
     shutil.copytree(BUNDLES / "segmentor" / "configs", segmentor / "configs")
