@@ -126,8 +126,11 @@ def test_segmentor_of_one_modality(train):
 )
 def test_output_folder_of_a_segmentor(modalities, folder):
     """``t1n,t2f`` arrives as a tuple from the command line."""
+    output = f"{bundle_root('segmentor')}/output"
     workflow = train_config("segmentor", modalities=modalities)
-    assert workflow.parser.get_parsed_content("output_dir") == f"{bundle_root('segmentor')}/output/{folder}"
+    assert workflow.parser.get_parsed_content("output_dir") == f"{output}/train_phantom_{folder}"
+    workflow = train_config("segmentor", modalities=modalities, dataset_dir="cases")
+    assert workflow.parser.get_parsed_content("output_dir") == f"{output}/train_{folder}"
 
 
 def test_guidance_of_fewer_modalities(train):
