@@ -3,7 +3,7 @@
 from monai_ext.data.atomic import atomic_path, write_json
 from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases, patient_of
 from monai_ext.data.dataset import dataset_or_phantom, open_dataset
-from monai_ext.data.export import LAYOUTS, StudyWriter, is_synthetic, on_canvas, study_name
+from monai_ext.data.export import LAYOUTS, StudyWriter, is_synthetic, mask_on_canvas, on_canvas, study_name
 from monai_ext.data.lesions import random_lesion_label, random_lesion_slice
 from monai_ext.data.nifti import BRATS_AFFINE, write_nifti
 from monai_ext.data.phantom import make_phantom_case, write_phantom_cases
@@ -37,6 +37,7 @@ __all__ = [
     "is_synthetic",
     "load_or_make_split",
     "make_phantom_case",
+    "mask_on_canvas",
     "on_canvas",
     "open_dataset",
     "patient_of",

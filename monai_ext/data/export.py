@@ -42,6 +42,11 @@ def on_canvas(array: np.ndarray, canvas_size: Sequence[int] = CANVAS_SIZE) -> np
     return np.pad(array, margins)
 
 
+def mask_on_canvas(mask: np.ndarray) -> np.ndarray:
+    """Put a mask that is 1 outside the brain back on its canvas: around the crop it says "outside" too."""
+    return 1 - on_canvas(1 - mask)
+
+
 class StudyWriter:
     """Writes studies under one folder.
 
@@ -86,10 +91,9 @@ class StudyWriter:
 
     def write_structure(self, name: str, structure: np.ndarray, mask: np.ndarray) -> None:
         """Write the map and the mask (H, W) in {0, 1} that a study was made from, beside the studies."""
-        for path, array in zip(self.structure_files(name).values(), (structure, mask)):
-            # outside the crop the mask says "outside the brain"
-            canvas = on_canvas(array) if path.endswith("-map.nii.gz") else 1 - on_canvas(1 - array)
-            write_nifti(self.root / path, canvas.astype(np.uint8)[..., None])
+        volumes = {"map": on_canvas(structure), "mask": mask_on_canvas(mask)}
+        for kind, path in self.structure_files(name).items():
+            write_nifti(self.root / path, volumes[kind].astype(np.uint8)[..., None])
 
     def write(self, name: str, images: np.ndarray, label: np.ndarray) -> None:
         """Write one study.

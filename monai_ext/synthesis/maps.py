@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from monai_ext.data import atomic_path, on_canvas, write_json, write_nifti
+from monai_ext.data import atomic_path, mask_on_canvas, on_canvas, write_json, write_nifti
 from monai_ext.networks import FeatGen
 from monai_ext.synthesis.filters import MapFilter
-from monai_ext.synthesis.stream import SynthesisError, candidate_rng, latent_code
+from monai_ext.synthesis.stream import SynthesisError, candidate_rng, draw_map
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,7 @@ class MapGenerator:
         candidate = 0
         with tqdm(total=self.num_samples, desc="accepted", unit="map", disable=None) as bar:
             while len(records) < self.num_samples and candidate < self.limit:
-                code = latent_code(candidate_rng(self.seed, candidate), self.network.latent_size)
-                with torch.no_grad():
-                    structure, mask = (t[0].cpu() for t in self.network(code.to(self.device)))
+                structure, mask = draw_map(self.network, candidate_rng(self.seed, candidate), self.device)
                 kept, error, _ = self.map_filter(structure, mask)
                 if kept:
                     files = self._write(len(records), structure[0].numpy(), mask[0].numpy())
@@ -96,7 +94,7 @@ class MapGenerator:
             "picture": f"map-{index:05d}.png",
         }
         write_nifti(self.output_dir / files["map"], on_canvas(structure).astype(np.uint8)[..., None])
-        write_nifti(self.output_dir / files["mask"], (1 - on_canvas(1 - mask)).astype(np.uint8)[..., None])
+        write_nifti(self.output_dir / files["mask"], mask_on_canvas(mask).astype(np.uint8)[..., None])
         with atomic_path(self.output_dir / files["picture"]) as temporary:
             Image.fromarray((np.hstack([structure.T, 1 - mask.T]) * 255).astype(np.uint8)).save(temporary, format="PNG")
         return files

@@ -32,6 +32,14 @@ def latent_code(rng: np.random.Generator, size: int) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal((1, size), dtype=np.float32))
 
 
+def draw_map(network: FeatGen, rng: np.random.Generator, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Map and mask (1, H, W) on the CPU, decoded from the next noise of ``rng``."""
+    code = latent_code(rng, network.latent_size)
+    with torch.no_grad():
+        structure, mask = network(code.to(device))
+    return structure[0].cpu(), mask[0].cpu()
+
+
 @dataclass
 class Candidate:
     """One candidate on its way through the filters.
@@ -99,9 +107,7 @@ class StudyStream:
         """Noise to fused map: everything before the image generator."""
         candidate = Candidate(number)
         rng = candidate_rng(self.seed, number)
-        code = latent_code(rng, self.featgen.latent_size)
-        with torch.no_grad():
-            structure, mask = (t[0].cpu() for t in self.featgen(code.to(self.device)))
+        structure, mask = draw_map(self.featgen, rng, self.device)
         candidate.structure, candidate.mask = structure, mask
         kept, error, classical = self.map_filter(structure, mask)
         candidate.scores["mae"] = round(error, 5)
