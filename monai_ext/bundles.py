@@ -29,9 +29,9 @@ def _is_bundle(folder: Path, name: str) -> bool:
 def bundle_root(name: str) -> str:
     """Folder of a bundle, whichever folder a command is started from.
 
-    Looked for in this order: the bundle MONAI is running (it puts that folder on ``sys.path``), the working folder,
-    beside this package (a source checkout, or a zip that carries the package inside the bundle); in each, the folder
-    itself, then ``bundles/<name>`` and ``<name>`` in it and beside it.
+    Looked for in this order: the bundle MONAI is running (it puts that folder on ``sys.path``), the bundle that this
+    package was unpacked in (see :mod:`monai_ext.packaging`), the working folder, beside this package (a source
+    checkout); in each, the folder itself, then ``bundles/<name>`` and ``<name>`` in it and ``<name>`` beside it.
 
     Args:
         name: of the bundle, as in its metadata.
@@ -43,7 +43,8 @@ def bundle_root(name: str) -> str:
         BundleError: naming the folders that were tried.
     """
     package = Path(__file__).resolve().parent.parent
-    places = [Path(p) for p in sys.path[1:2]] + [Path.cwd(), package]
+    unpacked = [package] if (package / "configs" / "metadata.json").is_file() else []
+    places = [*map(Path, sys.path[1:2]), *unpacked, Path.cwd(), package]
     tried = []
     for place in places:
         for folder in (place, place / "bundles" / name, place / name, place.parent / name):

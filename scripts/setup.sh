@@ -10,6 +10,6 @@ if [ ! -f "$STAMP" ] || [ "$ROOT/constraints.txt" -nt "$STAMP" ] || [ "$ROOT/pyp
     [ -x "$PYTHON" ] || "${BASE_PYTHON:-python3}" -m venv "$ROOT/.venv"
     # torch first and by its exact version: an open range would bring gigabytes of CUDA to a machine without a GPU
     "$PYTHON" -m pip install --quiet --disable-pip-version-check "$(grep '^torch==' "$ROOT/constraints.txt")"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -c "$ROOT/constraints.txt" -e "$ROOT[test]"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check -c "$ROOT/constraints.txt" -e "$ROOT[test,export]"
     touch "$STAMP"
 fi

@@ -107,31 +107,21 @@ def _classify(path: Path, stem: str) -> tuple[str, Path, str, str] | None:
     return None
 
 
-def find_cases(
-    dataset_dir: str | Path,
-    modalities: Sequence[str] = MODALITIES,
-    require_segmentation: bool = False,
-    on_bad_case: str = "raise",
-) -> list[Case]:
-    """Find every case under a folder; nothing is read but file names.
-
-    Layouts: BRATS 2015 (``VSD.Brain.*.mha``), BraTS 2017-2021 (``*_t1ce.nii.gz``), BraTS 2023 and later
-    (``*-t1c.nii.gz``) and Decathlon Task01 (``imagesTr/*.nii.gz``, 4-D). They may be mixed and nested.
+def list_cases(
+    dataset_dir: str | Path, modalities: Sequence[str] = MODALITIES
+) -> tuple[list[Case], list[tuple[str, str]]]:
+    """Every case under a folder, and what is wrong with those that cannot be used; nothing is read but file names.
 
     Args:
-        dataset_dir: folder to search, recursively.
-        modalities: canonical modalities a case must have; empty takes what there is.
-        require_segmentation: leave out cases without a segmentation (said in the log).
-        on_bad_case: ``raise`` at the first case that misses a file, or ``skip`` it with a warning.
+        dataset_dir: see :func:`find_cases`.
+        modalities: likewise.
 
     Returns:
-        Cases sorted by id.
+        Usable cases sorted by id, and (case id, what is wrong with it) of the others.
 
     Raises:
-        CaseError: for a bad case under ``raise``, for two cases of one name, or when nothing usable is found.
+        CaseError: when there is no such folder.
     """
-    if on_bad_case not in ("raise", "skip"):
-        raise ValueError(f"on_bad_case is 'raise' or 'skip', got {on_bad_case!r}")
     root = Path(dataset_dir).expanduser()
     if not root.is_dir():
         raise CaseError(f"dataset_dir {str(root)!r} is not a folder")
@@ -159,7 +149,7 @@ def find_cases(
                 twice[key] = f"two files for {name}: {found[key][name].path.name} and {path.name}"
             found[key][name] = source
 
-    cases, bad, unlabelled = [], [], 0
+    cases, bad = [], []
     for key, files in sorted(found.items(), key=lambda item: item[0][1]):
         case_id = key[1]
         missing = [m for m in modalities if m not in files]
@@ -167,13 +157,41 @@ def find_cases(
             reason = (
                 twice.get(key) or f"no file for {', '.join(missing)} in {key[0]} (found: {', '.join(sorted(files))})"
             )
-            bad.append(f"case {case_id}: {reason}")
-            continue
-        if require_segmentation and SEGMENTATION not in files:
-            unlabelled += 1
+            bad.append((case_id, reason))
             continue
         images = {m: files[m] for m in (modalities or MODALITIES) if m in files}
         cases.append(Case(case_id, patient_of(case_id), conventions[key], images, files.get(SEGMENTATION)))
+    return cases, bad
+
+
+def find_cases(
+    dataset_dir: str | Path,
+    modalities: Sequence[str] = MODALITIES,
+    require_segmentation: bool = False,
+    on_bad_case: str = "raise",
+) -> list[Case]:
+    """Find every case under a folder; nothing is read but file names.
+
+    Layouts: BRATS 2015 (``VSD.Brain.*.mha``), BraTS 2017-2021 (``*_t1ce.nii.gz``), BraTS 2023 and later
+    (``*-t1c.nii.gz``) and Decathlon Task01 (``imagesTr/*.nii.gz``, 4-D). They may be mixed and nested.
+
+    Args:
+        dataset_dir: folder to search, recursively.
+        modalities: canonical modalities a case must have; empty takes what there is.
+        require_segmentation: leave out cases without a segmentation (said in the log).
+        on_bad_case: ``raise`` at the first case that misses a file, or ``skip`` it with a warning.
+
+    Returns:
+        Cases sorted by id.
+
+    Raises:
+        CaseError: for a bad case under ``raise``, for two cases of one name, or when nothing usable is found.
+    """
+    if on_bad_case not in ("raise", "skip"):
+        raise ValueError(f"on_bad_case is 'raise' or 'skip', got {on_bad_case!r}")
+    everything, problems = list_cases(dataset_dir, modalities)
+    cases = [c for c in everything if c.segmentation is not None or not require_segmentation]
+    bad = [f"case {case_id}: {reason}" for case_id, reason in problems]
     if bad and on_bad_case == "raise":
         raise CaseError("; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else ""))
     for message in bad:
@@ -181,17 +199,23 @@ def find_cases(
     names = Counter(c.case_id for c in cases)
     repeated = [n for n, k in names.items() if k > 1]
     if repeated:
-        folders = sorted({str(k[0]) for k in found if k[1] == repeated[0]})
+        folders = sorted({str(folder_of(c)) for c in cases if c.case_id == repeated[0]})
         raise CaseError(f"case {repeated[0]} is found more than once: {', '.join(folders)}")
+    unlabelled = len(everything) - len(cases)
     if not cases:
         raise CaseError(
-            f"no usable case under {str(root)!r} ({len(bad)} incomplete, {unlabelled} without segmentation): "
+            f"no usable case under {str(dataset_dir)!r} ({len(bad)} incomplete, {unlabelled} without segmentation): "
             "expected files such as CASE-t1n.nii.gz, CASE_t1ce.nii.gz, VSD.Brain.XX.O.MR_T1.1.mha or "
             "imagesTr/BRATS_001.nii.gz"
         )
     if unlabelled:
         logger.info("%d cases without segmentation are left out", unlabelled)
     return cases
+
+
+def folder_of(case: Case) -> Path:
+    """Folder of a case's first file."""
+    return next(s for s in (*case.images.values(), case.segmentation) if s is not None).path.parent
 
 
 def case_of_file(path: str | Path, modalities: Sequence[str] = MODALITIES) -> Case:
