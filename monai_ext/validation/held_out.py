@@ -1,4 +1,4 @@
-"""Which real patients may judge: those that no weights were trained on."""
+"""Which real patients may judge: those that no weights were trained on; and which those were."""
 
 from __future__ import annotations
 
@@ -41,3 +41,28 @@ def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None, on_ba
         "%d held-out cases; %d others were used in training and are left out", len(kept), len(cases) - len(kept)
     )
     return kept
+
+
+def training_cases(
+    dataset_dir: str | Path | None, split_file: str | Path | None, on_bad_case: str = "raise"
+) -> list[Case]:
+    """Cases under a folder whose patients the weights were trained on, with and without a segmentation.
+
+    Args:
+        dataset_dir: real cases in any layout; ``None`` for the phantom.
+        split_file: the split of that training; ``None`` when the weights come from no patient.
+        on_bad_case: ``raise`` or ``skip``.
+
+    Returns:
+        Cases of the training side; none when none of its patients is in the folder.
+
+    Raises:
+        CaseError: see :func:`monai_ext.data.find_cases`.
+        LeakError: see :func:`monai_ext.data.read_split`.
+    """
+    if dataset_dir is None or split_file is None:
+        return []
+    used = set(read_split(split_file)["train"])
+    cases = [c for c in find_cases(dataset_dir, on_bad_case=on_bad_case) if c.patient_id in used]
+    logger.info("%d cases of training patients to compare with", len(cases))
+    return cases

@@ -1,4 +1,4 @@
-"""Only patients that no weights have seen may judge."""
+"""Only patients that no weights have seen may judge, beside those that they have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from monai_ext.data import CaseError, LeakError
-from monai_ext.validation import held_out_cases
+from monai_ext.validation import held_out_cases, training_cases
 
 
 @pytest.fixture
@@ -65,3 +65,24 @@ def test_a_split_on_two_sides_is_refused(cases_dir, split):
         held_out_cases(cases_dir, split(["P0"], [], ["P0"]))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         held_out_cases(cases_dir, "nowhere.json")
+
+
+def test_training_cases(cases_dir, split):
+    path = split(["P0", "P2", "P9"], ["P1"], ["P3"])
+    assert names(training_cases(cases_dir, path)) == ["P0", "P2"]
+    assert names(held_out_cases(cases_dir, path)) == ["P3"]
+
+
+def test_training_cases_without_a_label(tmp_path, split, write_case, volumes):
+    write_case(tmp_path / "in", "brats2023", "P0", volumes(), label=False)
+    write_case(tmp_path / "in", "brats2023", "P1", volumes())
+    write_case(tmp_path / "in", "brats2023", "P2", volumes(), modalities=("t1n",))
+    path = split(["P0", "P1", "P2"], [], [])
+    with pytest.raises(CaseError, match="case P2: no file for t1c, t2w, t2f"):
+        training_cases(tmp_path / "in", path)
+    assert names(training_cases(tmp_path / "in", path, on_bad_case="skip")) == ["P0", "P1"]
+
+
+def test_no_training_cases(cases_dir, split):
+    assert training_cases(cases_dir, None) == [] == training_cases(None, split(["P0"], [], []))
+    assert training_cases(cases_dir, split(["X"], [], ["P0"])) == []
