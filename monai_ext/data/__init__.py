@@ -1,10 +1,12 @@
 """Data: cases, splits, slices and what a training step draws from them."""
 
 from monai_ext.data.atomic import atomic_path, write_json
-from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases, patient_of
+from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases, list_cases, patient_of
 from monai_ext.data.dataset import dataset_or_phantom, open_dataset
 from monai_ext.data.export import LAYOUTS, StudyWriter, is_synthetic, mask_on_canvas, on_canvas, study_name
+from monai_ext.data.inspection import inspect_dataset
 from monai_ext.data.lesions import random_lesion_label, random_lesion_slice
+from monai_ext.data.map_pool import MapPool
 from monai_ext.data.nifti import BRATS_AFFINE, write_nifti
 from monai_ext.data.phantom import make_phantom_case, write_phantom_cases
 from monai_ext.data.reading import LoadCased, read_case
@@ -22,6 +24,7 @@ __all__ = [
     "LeakError",
     "LesionBank",
     "LoadCased",
+    "MapPool",
     "PlacementError",
     "SaveLabelMapd",
     "SliceDataset",
@@ -34,7 +37,9 @@ __all__ = [
     "dataset_or_phantom",
     "find_cases",
     "guard_leak",
+    "inspect_dataset",
     "is_synthetic",
+    "list_cases",
     "load_or_make_split",
     "make_phantom_case",
     "mask_on_canvas",

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from monai_ext.data.map_pool import MapPool
 from monai_ext.data.slices import SliceDataset, apply_seeded, seed_of
 from monai_ext.transforms import RandLesionLabel, background_mask
 
@@ -81,6 +82,10 @@ class GenerationDataset(Dataset):
     - ``target`` (C, H, W): the lesion to generate: the image's own, or (with probability ``other_label``) one from
       the bank placed inside its brain. Paired items share one target. Where no label finds room the own one stays.
     - ``own`` (C,): 1 where the target is the own label.
+    - with ``maps``: ``map`` and ``map_mask`` (1, H, W), and ``from_noise``, 1 where the lesion is to be generated in
+      this map from the pool and not in the one of the image (with probability ``map_share``; then every target is one
+      from the bank placed inside the map's brain). Maps from noise are not quite those of real slices, and a generator
+      that never saw one paints them worse.
 
     Args:
         dataset: the slices; its transform is applied to every slice drawn.
@@ -88,12 +93,22 @@ class GenerationDataset(Dataset):
         paired: see above.
         other_label: probability of a label from the bank.
         seed: of every draw here.
+        maps: maps from noise, if any.
+        map_share: probability of one of them.
     """
 
     def __init__(
-        self, dataset: SliceDataset, bank: LesionBank, paired: bool = True, other_label: float = 0.4, seed: int = 0
+        self,
+        dataset: SliceDataset,
+        bank: LesionBank,
+        paired: bool = True,
+        other_label: float = 0.4,
+        seed: int = 0,
+        maps: MapPool | None = None,
+        map_share: float = 0.25,
     ) -> None:
         self.dataset, self.bank, self.paired, self.other_label, self.seed = dataset, bank, paired, other_label, seed
+        self.maps, self.map_share = maps, map_share
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -111,13 +126,26 @@ class GenerationDataset(Dataset):
         items = {p: self.dataset.item(p, draw) for p in dict.fromkeys(self.positions(index, draw))}
         targets = {p: self._target(item, rng) for p, item in items.items()}
         order = self.positions(index, draw)
+        drawn = {} if self.maps is None else self._from_noise(targets, rng)
         return {
+            **drawn,
             "image": torch.stack([torch.as_tensor(items[p]["image"][m]) for m, p in enumerate(order)]),
             "label": torch.stack([torch.as_tensor(items[p]["label"][0]) for p in order]),
             "target": torch.stack([targets[p][0][0] for p in order]),
             "own": torch.tensor([targets[p][1] for p in order]),
             "case_id": [items[p]["case_id"] for p in order],
         }
+
+    def _from_noise(self, targets: dict[int, tuple[torch.Tensor, float]], rng: np.random.Generator) -> dict[str, Any]:
+        """A map of the pool; ``targets`` become labels inside its brain where it is to be used."""
+        structure, mask = self.maps.draw(rng)
+        use = rng.random() < self.map_share
+        if use:
+            try:
+                targets.update({p: (self.bank.place(mask, rng)[0], 0.0) for p in targets})
+            except PlacementError:
+                use = False
+        return {"map": structure, "map_mask": mask, "from_noise": torch.tensor(float(use))}
 
     def _target(self, item: dict[str, Any], rng: np.random.Generator) -> tuple[torch.Tensor, float]:
         own = torch.as_tensor(item["label"])

@@ -32,6 +32,7 @@ from monai_ext.transforms.mask import (
 )
 from monai_ext.transforms.random_label import RandLesionLabel, RandLesionLabelD, RandLesionLabeld, RandLesionLabelDict
 from monai_ext.transforms.regions import LesionRegions, LesionRegionsD, LesionRegionsd, LesionRegionsDict
+from monai_ext.transforms.shift_cutout import RandShiftCutout
 from monai_ext.transforms.structure import (
     StructuralFeatureMap,
     StructuralFeatureMapD,
@@ -71,6 +72,7 @@ __all__ = [
     "RandLesionLabelD",
     "RandLesionLabelDict",
     "RandLesionLabeld",
+    "RandShiftCutout",
     "ScaleBrainIntensity",
     "ScaleBrainIntensityD",
     "ScaleBrainIntensityDict",
