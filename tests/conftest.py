@@ -160,13 +160,6 @@ CGAN_WEIGHTS = dict.fromkeys(
     ],
     1.0,
 )  # fmt: skip
-FEATGEN_WEIGHTS = dict.fromkeys(
-    [
-        "adversarial_code", "adversarial_map", "normal", "kl", "reconstruction", "image", "outside", "mask", "d_code",
-        "d_map",
-    ],
-    1.0,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -193,13 +186,16 @@ def cgan_objective() -> Callable[..., CGANObjective]:
 def featgen_objective() -> Callable[..., FeatGenObjective]:
     """Networks of the map stage and every loss, for images of 64 x 64; ``weights`` changes single weights."""
 
-    def make(seed: int = 0, weights: Mapping[str, float] | None = None, **kwargs: Any) -> FeatGenObjective:
+    def make(
+        seed: int = 0, weights: Mapping[str, float] | None = None, prior: str = "flow", **kwargs: Any
+    ) -> FeatGenObjective:
         torch.manual_seed(seed)
+        network, settings = FeatGen((64, 64), prior=prior, prior_steps=2), {"canvas_size": (80, 80), **kwargs}
         return FeatGenObjective(
-            FeatGen((64, 64), 4, canvas_size=(80, 80)),
+            network,
             MapDiscriminator(4, 2),
-            MapCodeDiscriminator(4, 8),
-            **{"weights": {**FEATGEN_WEIGHTS, **(weights or {})}, "canvas_size": (80, 80), **kwargs},
+            MapCodeDiscriminator(network.latent_size, 8),
+            **{"weights": {**dict.fromkeys(FeatGenObjective.TERMS, 1.0), **(weights or {})}, **settings},
         )
 
     return make

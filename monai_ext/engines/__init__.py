@@ -2,9 +2,11 @@
 
 from monai_ext.engines.adversarial import AdversarialTrainer, Objective
 from monai_ext.engines.cgan import CGANObjective, FusedBatch, fuse_batch
+from monai_ext.engines.compiling import compile_networks
 from monai_ext.engines.evaluators import ImageEvaluator, MapEvaluator
 from monai_ext.engines.featgen import FeatGenObjective, maps_and_masks
 from monai_ext.engines.precision import AutocastInferer
+from monai_ext.engines.ranks import open_dataset_in_turn, rank_device, start_ranks, stop_ranks
 
 __all__ = [
     "AdversarialTrainer",
@@ -15,6 +17,11 @@ __all__ = [
     "ImageEvaluator",
     "MapEvaluator",
     "Objective",
+    "compile_networks",
     "fuse_batch",
     "maps_and_masks",
+    "open_dataset_in_turn",
+    "rank_device",
+    "start_ranks",
+    "stop_ranks",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+from ignite.engine import Events
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn
 from monai.utils import CommonKeys
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from monai_ext.data.slices import seed_of
+from monai_ext.engines.ranks import average_gradients, broadcast, broadcast_state
 
 Terms = dict[str, torch.Tensor]
 
@@ -69,6 +71,11 @@ class AdversarialTrainer(Trainer):
     attaches. Its output per iteration is ``{"loss": generator total, "losses": {name: float}, "case_id": ...}``, the
     terms of the discriminators prefixed ``d_``.
 
+    In a process group every rank takes its own batches. All start from the parameters and buffers of rank 0, and each
+    side's gradients are averaged before its optimiser steps, so that the ranks stay equal and N of them with a batch of
+    B take the step of one with a batch of N * B, for losses that are means over the items. Buffers, such as running
+    statistics, follow rank 0 after every step, as with ``DistributedDataParallel``. Noise is drawn from the rank too.
+
     Args:
         device: device to train on.
         max_epochs: epochs.
@@ -115,6 +122,8 @@ class AdversarialTrainer(Trainer):
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
         self.seed, self.autocast, self.accumulation_steps, self.clip_norm = seed, amp, accumulation_steps, clip_norm
         self.rng = torch.Generator()  # noise is drawn on the CPU: the same on every device
+        # after the handlers, which may load a checkpoint or fit statistics
+        self.add_event_handler(Events.STARTED, lambda engine: broadcast_state(engine.objective))
 
     def _amp(self) -> Any:
         return torch.autocast(self.state.device.type, dtype=torch.bfloat16) if self.autocast else nullcontext()
@@ -129,6 +138,7 @@ class AdversarialTrainer(Trainer):
         )
 
     def _step(self, optimizer: Optimizer, module: nn.Module) -> None:
+        average_gradients(module.parameters())
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), self.clip_norm)
         optimizer.step()
@@ -151,8 +161,8 @@ class AdversarialTrainer(Trainer):
             d_loss = engine._total(d_terms, "d_")
         if d_loss.requires_grad:
             (d_loss / engine.accumulation_steps).backward()
-            if stepping:
-                engine._step(engine.discriminator_optimizer, objective.discriminator)
+        if stepping:  # whatever the terms of this batch: other ranks, or earlier batches, may have gradients
+            engine._step(engine.discriminator_optimizer, objective.discriminator)
 
         objective.discriminator.requires_grad_(False)
         with engine._amp():
@@ -162,6 +172,7 @@ class AdversarialTrainer(Trainer):
         objective.discriminator.requires_grad_(True)
         if stepping:
             engine._step(engine.generator_optimizer, objective.generator)
+        broadcast(objective.buffers())
 
         losses = {
             **{n: float(v.detach()) for n, v in g_terms.items()},

@@ -51,6 +51,7 @@ def fuse_batch(
     beta: float = 0.07,
     pad: int = 5,
     canvas_size: Sequence[int] | None = (240, 240),
+    drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
 ) -> FusedBatch:
     """Structure map of a slice, erased under its own lesion and under the one asked for, fused with the latter.
 
@@ -65,10 +66,15 @@ def fuse_batch(
         beta: of Algorithm 1.
         pad: of Algorithm 2.
         canvas_size: see :func:`monai_ext.transforms.structural_feature_map`.
+        drawn: maps and masks from noise (B, 1, H, W), and which items (B,) > 0 take theirs instead of the image's.
     """
+    structure, mask = structural_feature_map(image, beta, canvas_size), background_mask(image, pad)
+    if drawn is not None:
+        maps, masks, use = drawn[0], drawn[1], drawn[2].view(-1, 1, 1, 1) > 0
+        structure, mask, own = torch.where(use, maps, structure), torch.where(use, masks, mask), own * ~use
     keep = ((own == 0) & (target == 0)).to(image.dtype)
-    structure = structural_feature_map(image, beta, canvas_size) * keep
-    return FusedBatch(structure, keep, target, fuse_lesion(structure, target, num_classes), background_mask(image, pad))
+    structure = structure * keep
+    return FusedBatch(structure, keep, target, fuse_lesion(structure, target, num_classes), mask)
 
 
 class CGANObjective(Objective):
@@ -101,6 +107,10 @@ class CGANObjective(Objective):
         lesion_loss: see :class:`monai_ext.losses.LesionLoss`.
         guidance_augment: applied to (B, M, H, W) images and a generator before guidance reads them, real ones and
             generated ones alike; it keeps the generator from printing patterns that only a segmentor sees.
+        match_real: guide a modality only as far as its real lesions are found: beyond that guidance makes lesions that
+            are easier than real ones. The yardstick is a running mean of the guidance's loss on real images.
+        discriminator_augment: applied to (N, C, H, W) images, beside their fused map, and a generator before D reads
+            them, real ones and generated ones alike; it keeps D from learning few patients by heart.
     """
 
     TERMS = (
@@ -129,6 +139,8 @@ class CGANObjective(Objective):
         adversarial: str = "least_squares",
         lesion_loss: LesionLoss | None = None,
         guidance_augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        match_real: bool = False,
+        discriminator_augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
     ) -> None:
         super().__init__(weights)
         modalities = network.num_modalities
@@ -146,31 +158,43 @@ class CGANObjective(Objective):
         self.map_channels = None if map_channels is None else list(map_channels)
         self.adversarial = AdversarialLoss(adversarial)
         self.lesion_loss = lesion_loss or LesionLoss()
-        self.augment = guidance_augment
+        self.augment, self.match_real = guidance_augment, match_real
+        self.discriminator_augment = discriminator_augment
+        self.register_buffer("real_lesion", torch.zeros(modalities))
 
     @property
     def network(self) -> CGAN:
         """EC_lf, EC, DC and the style."""
         return self.generator["network"]
 
-    def _judge(self, images: torch.Tensor, fused: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, list]:
+    def _judge(
+        self, step: Mapping[str, Any], images: torch.Tensor, fused: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, list]:
         """D on (B, K, H, W) images folded into the batch, beside their item's fused map where D is conditional."""
         judge = self.discriminator["image"]
-        faces = images.flatten(0, 1)[:, None]
-        if not judge.condition_channels:
-            return judge(faces)
-        # one fused map an item, or one an image
-        return judge(faces, fused.repeat_interleave(len(faces) // len(fused), 0))
+        seen = images.flatten(0, 1)[:, None]
+        if judge.condition_channels:  # one fused map an item, or one an image
+            seen = torch.cat([seen, fused.to(seen.dtype).repeat_interleave(len(seen) // len(fused), 0)], 1)
+        if self.discriminator_augment is not None:
+            # the same draw for a real image and its generated counterpart: their features are compared
+            seen = self.discriminator_augment(seen, torch.Generator().manual_seed(step["augment_seed"]))
+        return judge(seen[:, :1], seen[:, 1:]) if judge.condition_channels else judge(seen)
 
-    def _fuse(self, image: torch.Tensor, own: torch.Tensor, target: torch.Tensor) -> FusedBatch:
-        return fuse_batch(image, own, target, self.network.num_classes, self.beta, self.pad, self.canvas_size)
+    def _fuse(
+        self,
+        image: torch.Tensor,
+        own: torch.Tensor,
+        target: torch.Tensor,
+        drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
+    ) -> FusedBatch:
+        return fuse_batch(image, own, target, self.network.num_classes, self.beta, self.pad, self.canvas_size, drawn)
 
     def _segment(self, images: torch.Tensor, label: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        """Lesion loss of the guidance on (B, M, H, W) images against (B, M or 1, H, W) labels."""
+        """Lesion loss (M,) of the guidance on (B, M, H, W) images against (B, M or 1, H, W) labels."""
         if self.augment is not None:
             images = self.augment(images, rng)
-        logits = self.generator["guidance"](images).float()
-        return self.lesion_loss(logits.flatten(0, 1), label.expand_as(images).flatten(0, 1)[:, None])
+        logits, label = self.generator["guidance"](images).float(), label.expand_as(images)
+        return torch.stack([self.lesion_loss(logits[:, m], label[:, m, None]) for m in range(images.shape[1])])
 
     def produce(self, batch: Mapping[str, Any], rng: torch.Generator) -> dict[str, Any]:
         """Generate from fused maps, translate real images; ``target`` is generated where the batch has one."""
@@ -187,7 +211,8 @@ class CGANObjective(Objective):
         channels = torch.tensor(self.map_channels if self.map_channels is not None else range(modalities))
         chosen = channels[torch.randint(len(channels), (count,), generator=rng)].to(images.device)
         image, label = images[rows, chosen][:, None], labels[rows, chosen][:, None]
-        made = self._fuse(image, label, target[rows, chosen][:, None])
+        drawn = (batch["map"], batch["map_mask"], batch["from_noise"]) if "map" in batch else None
+        made = self._fuse(image, label, target[rows, chosen][:, None], drawn)
         inside = 1 - made.mask
         if self.paired:
             style = network.style(brain_quantiles(images, labels)).to(images)
@@ -204,6 +229,8 @@ class CGANObjective(Objective):
         if not self.paired:
             image, label = images.flatten(0, 1)[:, None], labels.flatten(0, 1)[:, None]
         step["real_fused"] = self._fuse(image, label, label).fused
+        if self.discriminator_augment is not None:
+            step["augment_seed"] = int(torch.randint(2**31, (1,), generator=rng))
         step["translating"] = float(torch.rand(1, generator=rng)) < self.translate_probability
         if step["translating"]:
             step.update(self._translate(step))
@@ -241,11 +268,11 @@ class CGANObjective(Objective):
         terms: Terms = {}
         images, modalities = step["images"], step["images"].shape[1]
         eye = torch.eye(modalities, device=images.device)
-        real_logits, real_class, features = self._judge(images, step["real_fused"])
+        real_logits, real_class, features = self._judge(step, images, step["real_fused"])
         step["real_features"] = [f.detach() for f in features]
         classes = eye.repeat(images.shape[0], 1)
         if self.wants("d_generated", "d_modality"):
-            fake_logits, fake_class, _ = self._judge(step["generated"].detach(), step["made"].fused)
+            fake_logits, fake_class, _ = self._judge(step, step["generated"].detach(), step["made"].fused)
             if self.wants("d_generated"):
                 terms["generated"] = self.adversarial.discriminator(real_logits.float(), fake_logits.float())
             if self.wants("d_modality"):
@@ -255,7 +282,7 @@ class CGANObjective(Objective):
         if self.wants("d_translated") and "translated" in step:
             fakes, fused = self._translated(step)
             terms["translated"] = self.adversarial.discriminator(
-                real_logits.float(), self._judge(fakes.detach(), fused)[0].float()
+                real_logits.float(), self._judge(step, fakes.detach(), fused)[0].float()
             )
         if self.wants("d_code") and "source_code" in step:
             judge = self.discriminator["code"]
@@ -284,7 +311,7 @@ class CGANObjective(Objective):
         count, modalities = images.shape[:2]
         eye = torch.eye(modalities, device=images.device)
         if self.wants("adversarial", "modality", "feature_matching"):
-            logits, classes, features = self._judge(generated, made.fused)
+            logits, classes, features = self._judge(step, generated, made.fused)
             if self.wants("adversarial"):
                 terms["adversarial"] = self.adversarial.generator(logits.float())
             if self.wants("modality"):
@@ -306,8 +333,11 @@ class CGANObjective(Objective):
         if self.wants("lesion"):
             # generation is guided through the segmentors and does not train them
             self.generator["guidance"].requires_grad_(False)
-            terms["lesion"] = self._segment(generated, made.target, step["rng"])
+            found = self._segment(generated, made.target, step["rng"])
             self.generator["guidance"].requires_grad_(True)
+            if self.match_real:
+                found = (found - self.real_lesion).relu()
+            terms["lesion"] = found.mean()
         if self.wants("adversarial_code"):
             terms["adversarial_code"] = self.adversarial.generator(self.discriminator["code"](step["code"][-1]).float())
         if step["translating"] and self.wants("registration", "generated_code"):
@@ -343,7 +373,9 @@ class CGANObjective(Objective):
     def _real_terms(self, step: Mapping[str, Any]) -> Terms:
         terms: Terms = {}
         if self.wants("lesion_real"):
-            terms["lesion_real"] = self._segment(step["images"], step["labels"], step["rng"])
+            found = self._segment(step["images"], step["labels"], step["rng"])
+            self.real_lesion.lerp_(found.detach(), 0.02)
+            terms["lesion_real"] = found.mean()
         if "translated" not in step:
             return terms
         images, source, x = step["images"], step["source"], step["source_images"]
@@ -353,7 +385,7 @@ class CGANObjective(Objective):
         if self.wants("reconstruction"):
             terms["reconstruction"] = image_reconstruction_loss(x, step["reconstructed"])
         if self.wants("adversarial_translated", "modality_translated"):
-            logits, classes, _ = self._judge(*self._translated(step))
+            logits, classes, _ = self._judge(step, *self._translated(step))
             if self.wants("adversarial_translated"):
                 terms["adversarial_translated"] = self.adversarial.generator(logits.float())
             if self.wants("modality_translated"):

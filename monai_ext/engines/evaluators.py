@@ -68,7 +68,7 @@ class MapEvaluator(Evaluator):
         with torch.no_grad():
             structure, mask = maps_and_masks(images[:, :1], label, engine.beta, engine.pad, engine.canvas_size)
             found = (network.mask(structure) > 0).float()
-            rebuilt = (network.decoder(network.encoder(structure)[0])[0] > 0).float()
+            rebuilt = (network.decoder(network.encoder(structure)[0]) > 0).float()
             generated, generated_mask = network(
                 torch.randn(len(images), network.latent_size, generator=rng).to(images.device)
             )

@@ -1,16 +1,15 @@
 """Handlers."""
 
 from monai_ext.handlers.checkpoints import TrainingCheckpoint, latest_checkpoint
-from monai_ext.handlers.delay import DelayTerms
 from monai_ext.handlers.ema import EMAHandler, moving_average
 from monai_ext.handlers.fit_style import FitStyle
 from monai_ext.handlers.fixed_samples import FixedMaps, FixedStudies
 from monai_ext.handlers.guards import DiscriminatorGuard, LossGuard
+from monai_ext.handlers.phases import TermPhases
 from monai_ext.handlers.progress import TrainingProgress, loss_terms
 from monai_ext.handlers.seeding import SeedIterations
 
 __all__ = [
-    "DelayTerms",
     "DiscriminatorGuard",
     "EMAHandler",
     "FitStyle",
@@ -18,6 +17,7 @@ __all__ = [
     "FixedStudies",
     "LossGuard",
     "SeedIterations",
+    "TermPhases",
     "TrainingCheckpoint",
     "TrainingProgress",
     "latest_checkpoint",

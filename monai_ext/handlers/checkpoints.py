@@ -10,6 +10,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader, CheckpointSaver
 
+from monai_ext.engines.ranks import rank
+
 logger = logging.getLogger(__name__)
 
 PATTERN = "checkpoint_epoch=*.pt"
@@ -26,7 +28,8 @@ class TrainingCheckpoint:
 
     MONAI's ``CheckpointSaver`` writes it (atomically) and ``CheckpointLoader`` reads it; the trainer itself, whose
     state
-    holds the epoch, is added here, since a config cannot name the trainer within its own handlers.
+    holds the epoch, is added here, since a config cannot name the trainer within its own handlers. In a process group
+    every rank loads and rank 0 alone writes.
 
     Args:
         output_dir: where checkpoints are.
@@ -55,6 +58,8 @@ class TrainingCheckpoint:
             )
         self.state["trainer"] = engine
         engine.add_event_handler(Events.STARTED, self.load)
+        if rank() > 0:
+            return
         CheckpointSaver(
             str(self.output_dir), self.state, file_prefix="", save_interval=self.interval, n_saved=1
         ).attach(engine)

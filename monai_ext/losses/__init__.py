@@ -12,7 +12,18 @@ from monai_ext.losses.cgan import (
     registration_loss,
     structure_loss,
 )
-from monai_ext.losses.featgen import binarise, kl_loss, mask_loss, normal_code_loss, outside_loss, reconstruction_loss
+from monai_ext.losses.featgen import (
+    binarise,
+    flow_loss,
+    kl_loss,
+    leak_loss,
+    map_picture,
+    mask_loss,
+    normal_code_loss,
+    outside_loss,
+    picture_loss,
+    reconstruction_loss,
+)
 
 __all__ = [
     "AdversarialLoss",
@@ -22,14 +33,18 @@ __all__ = [
     "cycle_consistency_loss",
     "cycle_loss",
     "feature_matching_loss",
+    "flow_loss",
     "generated_code_loss",
     "image_reconstruction_loss",
     "kl_loss",
+    "leak_loss",
+    "map_picture",
     "mask_loss",
     "modality_loss",
     "normal_code_loss",
     "outside_loss",
     "outside_mask_loss",
+    "picture_loss",
     "reconstruction_loss",
     "registration_loss",
     "structure_loss",

@@ -2,16 +2,12 @@
 
 from monai_ext.networks.blocks import ConditionalBlock, PyramidEncoder, ResidualBlock, UnshuffleUNet
 from monai_ext.networks.cgan import CGAN, CodeDiscriminator, ImageDecoder, ImageDiscriminator
-from monai_ext.networks.featgen import (
-    CodePrior,
-    FeatGen,
-    MapCodeDiscriminator,
-    MapDecoder,
-    MapDiscriminator,
-    MapEncoder,
-)
+from monai_ext.networks.code_prior import CodePrior
+from monai_ext.networks.featgen import FeatGen, MapDecoder, MapEncoder
 from monai_ext.networks.guidance import LesionGuidance
 from monai_ext.networks.init import init_weights
+from monai_ext.networks.map_discriminators import MapCodeDiscriminator, MapDiscriminator
+from monai_ext.networks.modality_classifier import ModalityClassifier
 from monai_ext.networks.style import IntensityStyle, brain_quantiles
 
 __all__ = [
@@ -28,6 +24,7 @@ __all__ = [
     "MapDecoder",
     "MapDiscriminator",
     "MapEncoder",
+    "ModalityClassifier",
     "PyramidEncoder",
     "ResidualBlock",
     "UnshuffleUNet",

@@ -15,6 +15,7 @@ from monai_ext.data import BRATS_AFFINE, Case, on_canvas, read_slices, seed_of, 
 from monai_ext.engines import fuse_batch
 from monai_ext.labels import MODALITIES
 from monai_ext.networks import CGAN, brain_quantiles
+from monai_ext.synthesis.volumes import case_file
 
 logger = logging.getLogger(__name__)
 
@@ -120,4 +121,4 @@ class CaseRepainter:
         canvas = on_canvas(slices)
         volume = np.zeros((*canvas.shape[1:], self.num_slices), dtype=canvas.dtype)
         volume[..., self.range[0] : self.range[1]] = canvas.transpose(1, 2, 0)
-        write_nifti(self.output_dir / case.case_id / f"{case.case_id}-{kind}.nii.gz", volume, BRATS_AFFINE)
+        write_nifti(case_file(self.output_dir, case.case_id, kind), volume, BRATS_AFFINE)

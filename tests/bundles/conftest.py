@@ -38,10 +38,14 @@ def restore(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_bundle() -> Callable[..., None]:
-    """``run_bundle("cgan", "train", max_epochs=1)``: what the command line does with ``--max_epochs 1``."""
+    """``run_bundle("cgan", "train", max_epochs=1)``: what the command line does with ``--max_epochs 1``.
+
+    ``"train,paper"`` runs one config over the other.
+    """
 
     def run(bundle: str, config: str, **overrides: Any) -> None:
-        command = ["--config_file", str(BUNDLES / bundle / "configs" / f"{config}.json")]
+        files = [str(BUNDLES / bundle / "configs" / f"{name}.json") for name in config.split(",")]
+        command = ["--config_file", files[0] if len(files) == 1 else str(files)]
         for key, value in overrides.items():
             command += [f"--{key}", str(value)]
         fire.Fire(monai.bundle.run, command=command, name="run")

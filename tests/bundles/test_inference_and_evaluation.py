@@ -198,11 +198,40 @@ def test_split_of_the_weights_is_the_default(tmp_path, run_bundle, message_of, s
 def test_cgan_evaluation(tmp_path, run_bundle, segmentor_copy, random_weights, small_dir, split):
     run_bundle(
         "cgan", "evaluate", ckpt_path=random_weights["cgan"], segmentor_root=segmentor_copy, dataset_dir=small_dir,
-        split_file=split, output_dir=tmp_path / "out", slice_range=[2, 6], roi_size=[64, 64],
+        split_file=split, output_dir=tmp_path / "out", slice_range=[2, 6], roi_size=[64, 64], classifier_steps=2,
+        style_maps=2, styles=3,
     )  # fmt: skip
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["patients"] == HELD_OUT and metrics["slices"] == 4
     assert list(metrics["quality"]) == list(MODALITIES) and list(metrics["lesion_fidelity"]) == ["all", *MODALITIES]
+    assert list(metrics["lesion_fidelity_blurred"]) == ["all", *MODALITIES]
+    assert set(metrics["registration"]) == {"painted", "real", "unregistered"}
+    assert metrics["training_patients"] == ["BraTS-TST-00000", "BraTS-TST-00001"]
+    assert metrics["modality"]["real"]["n"] == metrics["modality"]["painted"]["n"] == 16
+    assert metrics["distribution"]["extractor"]["slices"] == 8
+    assert (metrics["style"]["maps"], metrics["style"]["styles"], metrics["style"]["patients"]) == (2, 3, 3)
+    assert "featgen_maps" not in metrics
+
+
+def test_cgan_evaluation_on_maps_from_noise(
+    tmp_path, run_bundle, segmentor_copy, random_weights, small_dir, split, message_of
+):
+    featgen = tmp_path / "featgen"
+    shutil.copytree(Path(__file__).parents[2] / "bundles" / "featgen" / "configs", featgen / "configs")
+    settings = {
+        "ckpt_path": random_weights["cgan"], "segmentor_root": segmentor_copy, "featgen_root": featgen,
+        "dataset_dir": small_dir, "split_file": split, "output_dir": tmp_path / "out", "slice_range": [2, 4],
+        "segmentor_names": '["t1n"]', "classifier_steps": 1, "style_maps": 0, "featgen_maps": 2, "mae_threshold": 1,
+    }  # fmt: skip
+    with pytest.raises(RuntimeError) as error:
+        run_bundle("cgan", "evaluate", **settings)
+    assert "model.pt does not exist: train the bundle first" in message_of(error.value)
+    (featgen / "models").mkdir()
+    shutil.copyfile(random_weights["featgen"], featgen / "models" / "model.pt")
+    run_bundle("cgan", "evaluate", **settings)
+    made = json.loads((tmp_path / "out" / "metrics.json").read_text())["featgen_maps"]
+    assert made["studies"] == 2 <= made["candidates"] and made["modality"]["painted"]["n"] == 8
+    assert made["lesion_fidelity"]["t1n"]["painted"]["slices"] == 2, "every study was asked for a lesion"
 
 
 def test_featgen_evaluation(tmp_path, run_bundle, random_weights, small_dir, split):
@@ -212,8 +241,10 @@ def test_featgen_evaluation(tmp_path, run_bundle, random_weights, small_dir, spl
     )  # fmt: skip
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["patients"] == HELD_OUT and metrics["generated_maps"] == 4
-    # every second of four slices, three modalities
-    assert metrics["real_maps"] == 6 and metrics["modalities"] == ["t1n", "t1c", "t2f"]
+    # every second of four slices, four modalities
+    assert metrics["real_maps"] == 8 and metrics["modalities"] == list(MODALITIES)
+    assert metrics["training_patients"] == ["BraTS-TST-00000", "BraTS-TST-00001"] and metrics["training_maps"] == 16
+    assert {"nearest_training", "coverage"} <= metrics["generated"].keys()
 
 
 def test_featgen_of_another_size(tmp_path, run_bundle, small_dir, split):
@@ -226,7 +257,7 @@ def test_featgen_of_another_size(tmp_path, run_bundle, small_dir, split):
         "featgen", "evaluate", ckpt_path=tmp_path / "small.pt", dataset_dir=small_dir, split_file=split,
         output_dir=tmp_path / "out", slice_range=[2, 6], num_samples=4, roi_size=[64, 64],
     )  # fmt: skip
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["real_maps"] == 6
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["real_maps"] == 8
 
 
 @pytest.mark.parametrize("bundle", ["featgen", "cgan", "segmentor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import jsonschema
 import monai.bundle
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_ext import __version__
 from monai_ext.bundles import bundle_root, from_config
@@ -176,11 +178,13 @@ def test_commands_name_configs_and_keys_that_exist(place):
     found = commands(readme(place) if place else (ROOT / "README.md").read_text(encoding="utf-8"))
     assert found
     for words in found:
-        config = Path(words[words.index("--config_file") + 1])
-        assert (ROOT / config).is_file(), words
+        words = words[words.index("monai.bundle") :]  # without torchrun and its own options
+        value = words[words.index("--config_file") + 1]
+        configs = [ROOT / c for c in (ast.literal_eval(value) if value.startswith("[") else [value])]
+        assert all(c.is_file() for c in configs), words
         if "run" not in words:
             continue
-        known = json.loads((ROOT / config).read_text(encoding="utf-8"))
+        known = ConfigParser.load_config_files([str(c) for c in configs])
         keys = {w.removeprefix("--").split("#")[0] for w in words if w.startswith("--")} - {"config_file"}
         assert keys <= known.keys(), f"{sorted(keys - known.keys())} in {' '.join(words)}"
 
@@ -199,6 +203,13 @@ def test_keys_and_defaults_of_the_readme(bundle):
                 assert json.loads(default) == known[key], (
                     f"{key}: {default} in the README, {known[key]} in {config}.json"
                 )
+
+
+def test_every_key_of_the_experiments_is_in_the_readme():
+    part = readme("synthesis").split("Keys of `configs/utility.json`")[1]
+    explained = {key for key, _, _ in tables(part, "key", "default", "meaning")[0]}
+    internal = {"imports", "bundle_root", "segmentor_root", "device", "experiments", "initialize", "run"}
+    assert explained == read("synthesis", "utility").keys() - internal
 
 
 @pytest.mark.parametrize("bundle", ["featgen", "cgan"])

@@ -20,18 +20,18 @@ ROI = {"featgen": [96, 96], "cgan": [64, 64], "segmentor": [64, 64]}  # the coar
 def train(run_bundle, small_dir, tmp_path):
     """Train a bundle for so many epochs into ``tmp_path/out``, which goes away afterwards (checkpoints are large)."""
 
-    def run(bundle, max_epochs=1, **overrides):
+    def run(bundle, max_epochs=1, config="train", **overrides):
         settings = {"dataset_dir": small_dir, "output_dir": tmp_path / "out", "roi_size": ROI[bundle], **SETTINGS}
-        run_bundle(bundle, "train", max_epochs=max_epochs, **{**settings, **overrides})
+        run_bundle(bundle, config, max_epochs=max_epochs, **{**settings, **overrides})
         return tmp_path / "out"
 
     yield run
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
-def train_config(bundle, **overrides):
-    path = f"{bundle_root(bundle)}/configs/train.json"
-    return ConfigWorkflow(path, workflow_type="train", logging_file=False, **overrides)
+def train_config(bundle, *over, **overrides):
+    paths = [f"{bundle_root(bundle)}/configs/{name}.json" for name in ("train", *over)]
+    return ConfigWorkflow(paths, workflow_type="train", logging_file=False, **overrides)
 
 
 def checkpoints(out):
@@ -66,6 +66,44 @@ def test_train_and_resume(train, message_of, bundle):
         assert any(not v.equal(second[k]) for k, v in first.items())
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 90])
+def test_phases_of_the_map_stage(epochs):
+    """Every term with a weight is trained in some phase, and the last phase is left an epoch."""
+    parser = train_config("featgen", max_epochs=epochs).parser
+    phases = parser.get_parsed_content("phases")
+    *first, last = [p["epochs"] for p in phases]
+    assert last is None and all(isinstance(n, int) for n in first) and sum(first) < epochs
+    assert all(first) or epochs < 5, "a phase of no epochs"
+    weights = parser.get_parsed_content("objective_def::weights")
+    assert {t for p in phases for t in p["terms"]} == {t for t, w in weights.items() if w}
+
+
+def test_the_paper_s_map_stage(train, small_dir, tmp_path):
+    """``paper.json`` over ``train.json``: batches of one slice, every term of the paper from the first step on."""
+    settings = {"dataset_dir": small_dir, "roi_size": ROI["featgen"], "slice_range": [2, 6]}
+    parser = train_config("featgen", "paper", output_dir=str(tmp_path / "unused"), **settings).parser
+    assert parser["batch_size"] == 1 and parser.get_parsed_content("train::trainer").clip_norm is None
+    objective = parser.get_parsed_content("objective")
+    absent = {"flow", "kl", "leak", "picture"}
+    assert objective.weights == {t: float(t not in absent) for t in objective.TERMS}
+    assert objective.criterion == "squared" and objective.edge_weight == 1 and objective.mode == "straight_through"
+    for side in ("optimizer", "discriminator_optimizer"):
+        group = parser.get_parsed_content(side).param_groups[0]
+        assert group["lr"] == 1e-4 and tuple(group["betas"]) == (0.5, 0.999)
+    assert parser.get_parsed_content("lr_scheduler").lr_lambdas[0](10**6) == 1
+    first = objective.generator.encoder.stem[1].conv.weight
+    torch.testing.assert_close(first, torch.full_like(first, 1 / (16 * 3 * 3)), atol=1e-5, rtol=0)
+    assert objective.generator.encoder.dropout.p == 0.1 and objective.generator.prior.kind == "normal"
+
+    del parser, objective
+    out = train("featgen", config="train,paper", batch_size=1, slice_range=[3, 5])
+    state = torch.load(out / "checkpoint_epoch=1.pt", weights_only=True)["trainer"]
+    assert state["epoch_length"] == 2 * 2  # two slices each of two patients
+    network = from_config(bundle_root("featgen"), "train.json", "network_def", roi_size=ROI["featgen"], prior="normal")
+    load_weights(network, out / "model.pt")
+    assert all(torch.isfinite(v).all() for v in network.state_dict().values())
+
+
 def test_a_finished_training_does_nothing_more(train):
     out = train("segmentor")
     before = (out / "model.pt").read_bytes()
@@ -94,7 +132,6 @@ def test_unpaired(train):
         ("cgan", "amp", ["train::trainer::amp"]),
         ("featgen", "resume", ["train::handlers::0::resume"]),
         ("featgen", "amp", ["train::trainer::amp"]),
-        ("featgen", "fit_prior", ["network_def::fit_prior"]),
         ("segmentor", "resume", ["train::handlers::0::resume"]),
         ("segmentor", "amp", ["train::inferer::amp"]),
     ],

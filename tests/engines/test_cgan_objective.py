@@ -235,3 +235,63 @@ def test_guidance_reads_through_the_augmentation(cgan_objective):
     objective.discriminator.requires_grad_(False)
     terms = generator_terms(objective, objective.produce(make_batch(), rng()))
     assert seen == [(2, 4, 48, 48)] * 2 and torch.isfinite(terms["lesion"])
+
+
+def test_fuse_batch_takes_a_map_from_noise_where_it_is_told_to():
+    image = make_batch()["image"][:, :1]
+    own, target = torch.zeros(2, 2, 1, 48, 48)
+    own[:, :, 14:20, 14:20], target[:, :, 22:28, 20:26] = 2, 3
+    maps, masks = torch.zeros(2, 1, 48, 48), torch.ones(2, 1, 48, 48)
+    maps[:, :, 16, 16], maps[:, :, 24, 22], masks[:, :, 4:44, 4:44] = 1, 1, 0
+    made = fuse_batch(image, own, target, canvas_size=(60, 60), drawn=(maps, masks, torch.tensor([0.0, 1.0])))
+    plain = fuse_batch(image, own, target, canvas_size=(60, 60))
+    for part in ("structure", "keep", "fused", "mask"):
+        assert torch.equal(getattr(made, part)[0], getattr(plain, part)[0]), part
+    # the image's own lesion is not in that map: only the place of the target is erased
+    assert made.structure[1, 0].nonzero().tolist() == [[16, 16]]
+    assert torch.equal(made.keep[1], (target[1] == 0).float()) and torch.equal(made.mask[1], masks[1])
+
+
+def test_items_from_noise_are_generated_from_their_map(cgan_objective):
+    batch = make_batch()
+    maps, masks = torch.zeros(2, 1, 48, 48), torch.ones(2, 1, 48, 48)
+    maps[:, :, 10, 10:30], masks[:, :, 6:42, 6:42] = 1, 0
+    batch |= {"map": maps, "map_mask": masks, "from_noise": torch.tensor([0.0, 1.0])}
+    objective = cgan_objective()
+    step = objective.produce(batch, rng())
+    assert torch.equal(step["made"].mask[1], masks[1]) and not torch.equal(step["made"].mask[0], masks[0])
+    assert not (step["generated"][1] * masks[1]).any()
+    assert all(torch.isfinite(t) for t in generator_terms(objective, step).values())
+
+
+def test_guidance_stops_where_real_lesions_are_no_easier(cgan_objective):
+    objective, batch = cgan_objective(), make_batch()
+    objective.match_real = True
+    step = objective.produce(batch, rng())
+    full = float(generator_terms(objective, step)["lesion"])
+    objective.real_lesion.fill_(100.0)  # real lesions are never found
+    step = objective.produce(batch, rng())
+    assert float(generator_terms(objective, step)["lesion"]) == 0 < full
+    objective.real_lesion.zero_()
+    step = objective.produce(batch, rng())
+    terms = generator_terms(objective, step)
+    assert float(terms["lesion"]) == pytest.approx(full, rel=1e-4)
+    # the yardstick follows the loss on real images, by modality: its mean is 2 % of theirs after one step
+    assert float(objective.real_lesion.mean()) == pytest.approx(0.02 * float(terms["lesion_real"]), rel=1e-4)
+
+
+def test_discriminator_sees_real_and_generated_images_through_one_draw(cgan_objective):
+    seen = []
+
+    def record(images, generator):
+        seen.append((images.shape, generator.initial_seed()))
+        return images
+
+    objective = cgan_objective(condition=True)
+    objective.discriminator_augment = record
+    step = objective.produce(make_batch(), rng())
+    generator_terms(objective, step)
+    assert len({seed for _, seed in seen}) == 1 and len(seen) >= 3
+    assert seen[0][0] == (8, 5, 48, 48), "an image beside its fused map of four channels"
+    again = objective.produce(make_batch(), rng(1))
+    assert again["augment_seed"] != step["augment_seed"]

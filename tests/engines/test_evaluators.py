@@ -51,7 +51,7 @@ def test_map_evaluator_of_a_perfect_network(loader):
             return structure, None
 
         def decoder(self, code):
-            return code - 0.5, code
+            return code - 0.5
 
         def mask(self, structure):
             batch = next(iter(loader))

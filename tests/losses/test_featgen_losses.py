@@ -7,7 +7,16 @@ from math import exp, log
 import pytest
 import torch
 
-from monai_ext.losses import binarise, kl_loss, mask_loss, normal_code_loss, outside_loss, reconstruction_loss
+from monai_ext.losses import (
+    binarise,
+    flow_loss,
+    kl_loss,
+    leak_loss,
+    mask_loss,
+    normal_code_loss,
+    outside_loss,
+    reconstruction_loss,
+)
 
 
 def grid(*values: float) -> torch.Tensor:
@@ -41,6 +50,13 @@ def test_kl(mean, logvar, expected):
     assert float(kl_loss(torch.tensor(mean), torch.tensor(logvar))) == pytest.approx(expected, abs=1e-6)
 
 
+def test_flow():
+    velocity, noise, code = grid(1.0, 2, 0, -1), grid(0.0, 1, 2, 1), grid(1.0, 1, 1, -2)
+    # the way is (1, 0, -1, -3): (0 + 4 + 1 + 4) / 4
+    assert float(flow_loss(velocity, noise, code)) == pytest.approx(2.25)
+    assert float(flow_loss(code - noise, noise, code)) == 0
+
+
 def test_reconstruction_squared():
     # sigmoid(0) = 0.5, sigmoid(log 3) = 0.75
     logits = grid(0.0, log(3), -log(3), 0.0)
@@ -53,6 +69,22 @@ def test_reconstruction_bce():
     structure = grid(1.0, 1, 0, 0)
     expected = -(log(0.5) + log(0.75) + log(0.75) + log(0.25)) / 4
     assert float(reconstruction_loss(structure, logits, "bce")) == pytest.approx(expected, rel=1e-6)
+
+
+def test_edge_weight():
+    logits, structure = grid(0.0, log(3), -log(3), log(3)), grid(1.0, 1, 0, 0)
+    # only the two edge pixels, at 0.5 and 0.75, weigh more
+    expected = -(3 * log(0.5) + 3 * log(0.75) + log(0.75) + log(0.25)) / 4
+    assert float(reconstruction_loss(structure, logits, "bce", 3.0)) == pytest.approx(expected, rel=1e-6)
+    assert reconstruction_loss(structure, logits, "squared", 3.0) == reconstruction_loss(structure, logits, "squared")
+
+
+@pytest.mark.parametrize("weight, slope", [(1.0, 0.1), (1.5, 0.0), (2.0, -0.1)])
+def test_edge_weight_draws_an_edge_of_two_in_five(weight, slope):
+    """The loss at a probability of one half falls towards no edge, or towards an edge: (0.6 - 0.4 weight) / 2."""
+    structure, logit = torch.tensor([1.0, 1, 0, 0, 0]), torch.zeros(1, requires_grad=True)
+    reconstruction_loss(structure, logit.expand(5), "bce", weight).backward()
+    assert float(logit.grad) == pytest.approx(slope, abs=1e-6)
 
 
 def test_reconstruction_refuses():
@@ -75,6 +107,28 @@ def test_mask():
         mask_gen=grid(1.0, 1, 0, 1),  # ||f_g * m_g||^2 = (1 + 0.25) / 4 = 0.3125
     )
     assert float(value) == pytest.approx(0.625)
+
+
+def test_mask_without_a_map_from_noise():
+    value = mask_loss(grid(1.0, 1, 0, 0), grid(0.5, 1, 0.5, 0), grid(1.0, 0, 1, 1), grid(0.0, 0.5, 0, 1))
+    assert float(value) == pytest.approx(0.3125), "the first three of the four terms above"
+
+
+def test_leak_of_no_map_at_all():
+    """The background loses a little at each of the 7 to 10 steps that lead to the band: 1 / (1 + exp(-0.3 / 0.05))."""
+    mask = torch.zeros(1, 1, 8, 40)
+    mask[..., :5] = 1
+    free = 1 / (1 + exp(-6))
+    expected = sum(free**depth for depth in (7, 8, 9, 10)) / 4
+    assert float(leak_loss(torch.zeros_like(mask), mask)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_leak_without_a_brain_or_without_a_background(value):
+    structure = torch.zeros(1, 1, 32, 32, requires_grad=True)
+    loss = leak_loss(structure, torch.full((1, 1, 32, 32), value))
+    loss.backward()
+    assert float(loss.detach()) == 0 and torch.isfinite(structure.grad).all()
 
 
 def test_binarise_straight_through():

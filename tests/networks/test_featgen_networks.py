@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_ext.networks import CodePrior, FeatGen, MapCodeDiscriminator, MapDecoder, MapDiscriminator, MapEncoder
-from monai_ext.networks.featgen import EdgeHead
-from monai_ext.transforms import soft_structural_feature_map, structural_feature_map
+from monai_ext.networks import FeatGen, MapCodeDiscriminator, MapDecoder, MapDiscriminator, MapEncoder
 
-SIZE, LATENT = (64, 96), 6
+SIZE = (64, 96)
+KINDS = [(8, "flow"), (16, "flow"), (8, "normal"), (16, "normal")]
 
 
 def assert_reached(network: torch.nn.Module) -> None:
@@ -18,107 +17,149 @@ def assert_reached(network: torch.nn.Module) -> None:
     assert not without and not zero
 
 
-@pytest.fixture(scope="module", params=["edges", "map"])
+@pytest.fixture(scope="module", params=KINDS, ids=[f"{p}-{s}" for s, p in KINDS])
 def network(request) -> FeatGen:
+    """Untrained, with a flow that moves: as it is made its velocity is 0."""
     torch.manual_seed(0)
-    return FeatGen(SIZE, LATENT, head=request.param, canvas_size=(80, 120))
+    stride, prior = request.param
+    network = FeatGen(SIZE, 3, stride, prior, prior_steps=2)
+    with torch.no_grad():
+        for p in network.prior.parameters():
+            p.add_(0.03 * torch.randn_like(p))
+    return network
+
+
+@pytest.fixture
+def tilt(network):
+    """Move MASK's logits, for one test."""
+    bias = list(network.mask.parameters())[-1]
+    before = bias.detach().clone()
+    yield lambda value: torch.nn.init.constant_(bias, value)
+    bias.data.copy_(before)
+
+
+def test_sizes(network):
+    stride = 8 if network.latent_size == 3 * 8 * 12 else 16
+    shape = (3, SIZE[0] // stride, SIZE[1] // stride)
+    structure = torch.rand(2, 1, *SIZE)
+    mean, logvar = network.encoder(structure)
+    assert mean.shape == logvar.shape == (2, *shape) and network.latent_size == mean[0].numel()
+    assert network.decoder(mean).shape == network.mask(structure).shape == structure.shape
+    assert network.prior(torch.randn(2, network.latent_size)).shape == mean.shape
+    assert network.image_size == SIZE
 
 
 def test_noise_to_map_and_mask(network):
-    maps = network(torch.randn(3, LATENT))
+    noise = torch.randn(3, network.latent_size)
+    maps = network(noise)
     assert [m.shape for m in maps] == [(3, 1, *SIZE)] * 2
     for m in maps:
         assert m.dtype == torch.float32 and set(m.unique().tolist()) <= {0.0, 1.0}
-    again = network.eval()(torch.zeros(1, LATENT))
-    assert torch.equal(again[0], network(torch.zeros(1, LATENT))[0])
+    again = network.eval()(noise)
+    assert torch.equal(again[0], maps[0]) and torch.equal(again[1], maps[1])
+    assert not torch.equal(again[0][0], again[0][1])
+
+
+def test_map_is_empty_outside_the_brain(network, tilt):
+    noise = torch.randn(2, network.latent_size)
+    drawn = (network.decoder(network.prior(noise)) > 0).float()
+    assert 0 < drawn.mean() < 1
+    tilt(-float(network.mask(drawn).detach().median()))  # about half of the image is brain
+    structure, mask = network(noise)
+    assert torch.equal(structure, drawn * (mask == 0)) and 0 < structure.sum() < drawn.sum()
+    tilt(1e4)
+    structure, mask = network(noise)
+    assert mask.all() and not structure.any()
+    tilt(-1e4)
+    structure, mask = network(noise)
+    assert not mask.any() and torch.equal(structure, drawn)
 
 
 def test_gradient_reaches_every_parameter(network):
-    network.zero_grad()
+    network.train().zero_grad()
     structure = (torch.rand(2, 1, *SIZE) > 0.8).float()
     mean, logvar = network.encoder(structure)
-    assert mean.shape == logvar.shape == (2, LATENT)
-    logits, image = network.decoder(mean + torch.exp(0.5 * logvar))
-    assert logits.shape == image.shape == (2, 1, *SIZE) and 0 < image.min() <= image.max() < 1
-    mask = network.mask(logits.sigmoid())
-    (mask.sigmoid().square().mean() + (logits - structure).square().mean() + logvar.square().sum()).backward()
+    code = mean + torch.exp(0.5 * logvar)
+    logits = network.decoder(code)
+    loss = network.mask(logits.sigmoid()).sigmoid().square().mean() + (logits - structure).square().mean()
+    if network.prior.kind == "flow":
+        loss = loss + network.prior.move(code.detach(), torch.tensor([0.3, 0.6])).square().mean()
+    (loss + logvar.square().sum()).backward()
     assert_reached(network)
 
 
+def test_gradient_reaches_the_noise(network):
+    noise = torch.randn(1, network.latent_size, requires_grad=True)
+    network.decoder(network.prior(noise)).square().mean().backward()
+    assert noise.grad.all()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_torchscript(network):
+    """A trace takes any number of maps."""
     network.eval()
-    code = torch.randn(2, LATENT)
-    traced = torch.jit.trace(network, code)
-    other = torch.randn(3, LATENT)
-    for one, two in zip(traced(other), network(other)):
-        assert torch.equal(one, two)
+    traced = torch.jit.trace(network, torch.randn(2, network.latent_size), check_trace=False)
+    for count in (1, 3):
+        noise = torch.randn(count, network.latent_size)
+        for one, two in zip(traced(noise), network(noise)):
+            assert torch.equal(one, two)
 
 
 def test_logvar_is_bounded():
-    encoder = MapEncoder(SIZE, LATENT, (4, 4, 4, 4))
+    encoder = MapEncoder(2, channels=(4, 4, 4))
     with torch.no_grad():
-        encoder.code.bias[LATENT:] = 100.0
-        assert (encoder(torch.zeros(1, 1, *SIZE))[1] == 8).all()
-        encoder.code.bias[LATENT:] = -100.0
-        assert (encoder(torch.zeros(1, 1, *SIZE))[1] == -8).all()
+        for bias, bound in ((100.0, 4), (-100.0, -8)):
+            encoder.code.bias[2:] = bias
+            mean, logvar = encoder(torch.zeros(1, 1, *SIZE))
+            assert (logvar == bound).all() and mean.abs().max() < 50
+
+
+def test_dropout_of_the_input_in_training():
+    torch.manual_seed(0)
+    encoder, structure = MapEncoder(2, channels=(4, 4, 4), dropout=0.5), torch.ones(1, 1, *SIZE)
+    assert not torch.equal(encoder(structure)[0], encoder(structure)[0])
+    encoder.eval()
+    assert torch.equal(encoder(structure)[0], encoder(structure)[0])
+    assert FeatGen((64, 64), dropout=0.3).encoder.dropout.p == 0.3
+
+
+def test_one_pixel_of_the_code_draws_one_place():
+    """The code is an image: what changes in a corner of it changes the map there most."""
+    torch.manual_seed(0)
+    decoder, code = MapDecoder(2), torch.randn(1, 2, 8, 12)
+    other = code.clone()
+    other[..., 0, 0] += 3
+    change = (decoder(other) - decoder(code)).abs()[0, 0]
+    assert change[:16, :16].mean() > 4 * change[32:, 48:].mean()
 
 
 def test_refuses():
     with pytest.raises(ValueError, match=r"multiples of 32, got \(64, 80\)"):
-        FeatGen((64, 80), LATENT)
-    with pytest.raises(ValueError, match="edges or map, got 'mask'"):
-        MapDecoder(SIZE, LATENT, head="mask")
+        FeatGen((64, 80))
+    with pytest.raises(ValueError, match="stride is 8 or 16, got 4"):
+        FeatGen(SIZE, stride=4)
+    with pytest.raises(ValueError, match="prior is flow or normal, got 'gaussian'"):
+        FeatGen(SIZE, prior="gaussian")
+    with pytest.raises(ValueError, match="multiples of 32, got 64 x 80"):
+        FeatGen((64, 64), prior="normal").mask(torch.zeros(1, 1, 64, 80))
 
 
 @pytest.mark.parametrize("init", ["mean_filter", "normal"])
-def test_init_reaches_every_part(init):
+def test_init_reaches_every_part_but_the_flow(init):
     torch.manual_seed(0)
     network = FeatGen((64, 64), 2, init=init)
+
+    def offset(conv: torch.nn.Module) -> float:
+        fan = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
+        return float((conv.weight.detach() - (1 / fan if init == "mean_filter" else 0.0)).abs().max())
+
+    spread = 1e-6 if init == "mean_filter" else 0.02
     for part in (network.encoder, network.decoder, network.mask):
         convolutions = [m for m in part.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
-        for conv in convolutions:
-            assert conv.bias is None or not conv.bias.any()
-            fan = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
-            spread, level = (1e-6, 1 / fan) if init == "mean_filter" else (0.02, 0.0)
-            assert (conv.weight - level).abs().max() < 6 * spread
-        assert convolutions
-
-
-def slices(height: int = 40, width: int = 32) -> torch.Tensor:
-    image = torch.zeros(3, 1, height, width)
-    image[:, :, 6:34, 5:27] = 0.7
-    image[:, :, 15:22, 12:18] = 0.2
-    return image + 0.1 * torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) * (image > 0)
-
-
-@pytest.mark.parametrize("canvas", [(40, 32), (60, 48), (240, 240)])
-@pytest.mark.parametrize("beta, temperature", [(0.07, 0.02), (0.12, 0.05)])
-def test_edge_head_is_algorithm_1(canvas, beta, temperature):
-    image = slices()
-    margins = tuple((c - s) // 2 for c, s in zip(canvas, image.shape[2:]))
-    logits = EdgeHead(beta, temperature, margins)(image)
-    assert logits.shape == image.shape
-    torch.testing.assert_close(
-        logits.sigmoid(), soft_structural_feature_map(image, beta, temperature, canvas), atol=1e-4, rtol=0
-    )
-    drawn = structural_feature_map(image, beta, canvas)
-    clear = logits.abs() > 0.01  # a rounding error may turn what lies on the threshold
-    assert torch.equal((logits > 0).float()[clear], drawn[clear]) and clear.float().mean() > 0.9
-    assert drawn.any()
-
-
-def test_edge_head_of_a_flat_image():
-    flat = torch.full((1, 1, 16, 16), 0.5, requires_grad=True)
-    logits = EdgeHead(0.07, 0.02, (0, 0))(flat)
-    torch.testing.assert_close(logits, torch.full_like(logits, -3.5))
-    logits.sum().backward()
-    assert torch.isfinite(flat.grad).all()
-
-
-def test_edges_start_dark():
-    torch.manual_seed(0)
-    image = MapDecoder(SIZE, LATENT)(torch.randn(4, LATENT))[1]
-    assert image.mean() < 0.2
+        assert convolutions and all(c.bias is None or not c.bias.any() for c in convolutions)
+        assert max(offset(c) for c in convolutions) < 6 * spread
+    first = next(m for m in network.prior.modules() if isinstance(m, torch.nn.Conv2d))
+    assert first.bias.any() and (init == "normal" or offset(first) > 0.01)
 
 
 def test_discriminators():
@@ -129,45 +170,13 @@ def test_discriminators():
     (fine.square().sum() + coarse.square().sum()).backward()
     assert_reached(judge)
     assert structure.grad.any()
-    code = MapCodeDiscriminator(LATENT, 5)
-    logits = code(torch.randn(3, LATENT))
+    code = MapCodeDiscriminator(6, 5)
+    logits = code(torch.randn(3, 6))
     assert logits.shape == (3, 1)
     logits.square().sum().backward()
     assert_reached(code)
 
 
-def test_prior_is_n01_before_it_is_fitted():
-    noise = torch.randn(5, LATENT)
-    prior = CodePrior(LATENT)
-    assert torch.equal(prior(noise), noise) and torch.equal(prior.standardise(noise), noise)
-
-
-def test_prior_by_hand():
-    """Momentum 0.5, codes (4, 0) and (0, 0): mean (1, 0), then deviations (3, 0) and (-1, 0), variance 5."""
-    prior = CodePrior(2, momentum=0.5)
-    prior.update(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
-    torch.testing.assert_close(prior.mean, torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(prior.covariance, torch.tensor([[3.0, 0.0], [0.0, 0.5]]))
-    torch.testing.assert_close(prior(torch.tensor([[1.0, 2.0]])), torch.tensor([[1 + 3.0001**0.5, 2 * 0.5001**0.5]]))
-
-
-def test_prior_follows_the_codes():
-    rng = torch.Generator().manual_seed(0)
-    mixing, prior = torch.randn(3, 3, generator=rng), CodePrior(3)
-    for _ in range(400):
-        prior.update(torch.randn(64, 3, generator=rng) @ mixing + 2)
-    codes = prior(torch.randn(20000, 3, generator=rng))
-    torch.testing.assert_close(codes.mean(0), torch.full((3,), 2.0), atol=0.15, rtol=0)
-    torch.testing.assert_close(torch.cov(codes.T), mixing.T @ mixing, atol=0.3, rtol=0.1)
-    noise = torch.randn(9, 3, generator=rng)
-    torch.testing.assert_close(prior.standardise(prior(noise)), noise, atol=1e-3, rtol=0)
-    again = CodePrior(3)
-    again.load_state_dict(prior.state_dict())
-    assert torch.equal(again(noise), prior(noise))
-
-
-def test_prior_that_is_off_hands_noise_through():
-    prior = CodePrior(2, enabled=False)
-    prior.update(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
-    noise = torch.randn(3, 2)
-    assert torch.equal(prior(noise), noise)
+def test_the_smallest_map_of_the_judges():
+    fine, coarse = MapDiscriminator().train()(torch.rand(1, 1, 96, 96))
+    assert fine.shape == (1, 1, 10, 10) and coarse.shape == (1, 1, 1, 1)
