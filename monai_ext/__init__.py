@@ -1,3 +1,3 @@
 """Labelled synthetic brain MRI on MONAI."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

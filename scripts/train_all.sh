@@ -37,7 +37,7 @@ images() {
 }
 maps_and_segmentors() {
     train segmentor/configs/train.json segmentor/all --modalities all --max_epochs 40 --samples_per_epoch 448
-    train featgen/configs/train.json featgen --max_epochs 27 --autoencoder_epochs 21
+    train featgen/configs/train.json featgen
     for m in t2f t2w t1c t1n; do
         train segmentor/configs/train.json "segmentor/$m" --modalities "$m" --max_epochs 24 --samples_per_epoch 448
     done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
-from monai.transforms import MapTransform, SobelGradients, Transform
+from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 
 __all__ = [
@@ -21,43 +22,68 @@ __all__ = [
     "structural_feature_map",
 ]
 
-_SOBEL = SobelGradients()
-_FIXED_POINT = 2.0**24
+_CHUNK = 8  # slices of 240 x 240 whose intermediate results stay in a CPU's cache
 
 
-def _min_max_normalise(response: torch.Tensor) -> torch.Tensor:
-    """Scale every slice of (N, H, W) to [0, 1]; a constant slice becomes 0."""
-    low = response.amin(dim=(-2, -1), keepdim=True)
-    span = response.amax(dim=(-2, -1), keepdim=True) - low
-    return (response - low) / torch.where(span > 0, span, torch.ones_like(span))
-
-
-def _sobel_extremes(image: torch.Tensor, top: int = 0, left: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised minimum and maximum over the two signed Sobel responses, each (N, H, W) float32.
-
-    ``top`` rows and ``left`` columns of background are put around the image first, on both sides.
-    """
+def _as_slices(image: torch.Tensor, top: int, left: int) -> torch.Tensor:
+    """Slices (N, H, W) float32, ``top`` rows and ``left`` columns of background around them on both sides."""
     if image.ndim < 2:
         raise ValueError(f"image must have at least the two dimensions (H, W), got shape {tuple(image.shape)}.")
     if min(image.shape[-2:]) < 2:
         raise ValueError(f"each slice must be at least 2x2 pixels, got shape {tuple(image.shape)}.")
     slices = convert_to_tensor(image, track_meta=False).reshape(-1, *image.shape[-2:]).float()
-    slices = F.pad(slices, (left, left, top, top))
-    # Slices go through the channel dimension: a depthwise convolution treats each of them alike, however many there
-    # are.
-    with torch.autocast(device_type=slices.device.type, enabled=False):
-        gradients = convert_to_tensor(_SOBEL(slices), track_meta=False)
-    rows, columns = gradients.chunk(2, dim=0)
-    return _min_max_normalise(torch.minimum(rows, columns)), _min_max_normalise(torch.maximum(rows, columns))
+    return F.pad(slices, (left, left, top, top)) if top or left else slices
 
 
-def _exact_mean(response: torch.Tensor) -> torch.Tensor:
-    """Mean of every slice of (N, H, W) with values in [0, 1], the same whatever the order of the summation.
+def _sobel_extremes(slices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimum and maximum over the two signed Sobel responses of (N, H, W), each 8 times that of ``SobelGradients``.
 
-    The values are rounded to multiples of 2**-24, whose sum is exact in float64.
+    Sums of shifted slices take a fifth of the time of a depthwise convolution on a CPU.
     """
-    total = (response * _FIXED_POINT).round().double().sum(dim=(-2, -1), keepdim=True)
-    return (total / (_FIXED_POINT * response.shape[-2] * response.shape[-1])).to(response.dtype)
+    framed = F.pad(slices[:, None], (1, 1, 1, 1), mode="reflect")[:, 0]
+    smooth = (framed[:, :-2] + framed[:, 2:]).add(framed[:, 1:-1], alpha=2)
+    across = smooth[:, :, 2:] - smooth[:, :, :-2]
+    smooth = (framed[:, :, :-2] + framed[:, :, 2:]).add(framed[:, :, 1:-1], alpha=2)
+    down = smooth[:, 2:] - smooth[:, :-2]
+    return torch.minimum(across, down), torch.maximum(across, down)
+
+
+def _span(response: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lowest value and range of every slice of (N, H, W), each (N, 1, 1)."""
+    low = response.amin(dim=(-2, -1), keepdim=True)
+    return low, response.amax(dim=(-2, -1), keepdim=True) - low
+
+
+def _min_max_normalise(response: torch.Tensor) -> torch.Tensor:
+    """Scale every slice of (N, H, W) to [0, 1]; a constant slice becomes 0."""
+    low, span = _span(response)
+    return (response - low) / torch.where(span > 0, span, torch.ones_like(span))
+
+
+def _exact_mean(response: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """Mean (N, 1, 1) of every slice of (N, H, W), the same whatever the order of the summation.
+
+    The values are rounded to fixed point below ``bound`` (N, 1, 1), coarse enough for the sum of a row, about 14 bits,
+    to be exact in float32; the error of the mean stays below that of one value in float32.
+    """
+    bits = 24 - math.ceil(math.log2(response.shape[-1]))
+    scale = torch.ldexp(torch.ones_like(bound), bits - 1 - torch.frexp(bound).exponent)  # a power of two: exact
+    rows = (response * scale).round_().sum(dim=-1, keepdim=True)
+    total = rows.sum(dim=-2, keepdim=True, dtype=torch.float64)
+    return (total / (scale.double() * response.shape[-2] * response.shape[-1])).to(response.dtype)
+
+
+def _edges(slices: torch.Tensor, beta: float) -> torch.Tensor:
+    """Algorithm 1 on (N, H, W). Its thresholds are put in the units of the responses: nothing is normalised."""
+    low, high = _sobel_extremes(slices)
+    thresholds = []
+    for response in (low, high):
+        least, span = _span(response)
+        bound = torch.maximum(least.abs(), (least + span).abs())
+        thresholds.append((_exact_mean(response, bound), beta * span))
+    (dark, below), (bright, above) = thresholds
+    # differences compared in place: torch is ten times slower where a comparison makes a new bool tensor
+    return torch.maximum((dark - below) - low, high - (bright + above)).gt_(0)
 
 
 def _check_beta(beta: float) -> None:
@@ -98,11 +124,12 @@ def structural_feature_map(
     """
     _check_beta(beta)
     top, left = _margins(image, canvas_size)
-    with torch.no_grad():
-        low, high = _sobel_extremes(image, top, left)
-        edges = (_exact_mean(low) - low > beta) | (high - _exact_mean(high) > beta)
+    with torch.no_grad(), torch.autocast(device_type=image.device.type, enabled=False):
+        slices = _as_slices(image, top, left)
+        chunk = _CHUNK if slices.device.type == "cpu" else max(len(slices), 1)
+        edges = torch.cat([_edges(part, beta) for part in slices.split(chunk)])
     edges = edges[..., top : edges.shape[-2] - top, left : edges.shape[-1] - left]
-    return edges.float().reshape(image.shape)
+    return edges.reshape(image.shape)
 
 
 def soft_structural_feature_map(
@@ -132,7 +159,8 @@ def soft_structural_feature_map(
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}.")
     top, left = _margins(image, canvas_size)
-    low, high = _sobel_extremes(image, top, left)
+    with torch.autocast(device_type=image.device.type, enabled=False):
+        low, high = (_min_max_normalise(r) for r in _sobel_extremes(_as_slices(image, top, left)))
     dark = low.mean(dim=(-2, -1), keepdim=True) - low
     bright = high - high.mean(dim=(-2, -1), keepdim=True)
     edges = torch.maximum(dark, bright)[..., top : dark.shape[-2] - top, left : dark.shape[-1] - left]

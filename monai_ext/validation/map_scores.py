@@ -94,8 +94,9 @@ def score(
         seed: of both.
 
     Returns:
-        ``closed``, ``edge_density``, ``similarity``, ``profile_distance``, ``density``, ``coverage`` and
-        ``nearest_training``; without those that cannot be computed (said in the log).
+        ``closed``, ``edge_density``, ``similarity``, ``profile_distance``, ``density``, ``coverage``,
+        ``coverage_of_all`` (of every map of the set) and ``nearest_training``; without those that cannot be computed
+        (said in the log).
     """
     figures: dict[str, Any] = {"closed": measured.closed, "edge_density": float(measured.density.mean())}
     if among_themselves:
@@ -109,8 +110,14 @@ def score(
         **figures,
         "profile_distance": profile_distance(measured.profiles, training.profiles, RADIAL),
         **_unless_refused(lambda: density_coverage(training.features, drawn, training.patients)),
+        **_unless_refused(lambda: _coverage_of_all(measured, training)),
         "nearest_training": quantiles(measured.nearest),
     }
+
+
+def _coverage_of_all(measured: Measured, training: Measured) -> dict[str, float]:
+    covered = density_coverage(training.features, measured.features, training.patients)
+    return {"coverage_of_all": covered["coverage"]}
 
 
 def score_training(training: Measured, pairs: int, seed: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Validation:
         batch_size: int = 16,
         device: str | torch.device = "cpu",
         pictures: int = 6,
-        latent_size: int = 128,
+        latent_size: int = 1920,
     ) -> None:
         self.synthetic_dir, self.output_dir = Path(synthetic_dir), Path(output_dir)
         self.phantom = not dataset_dir

@@ -130,9 +130,9 @@ def test_unpaired(train):
         ("cgan", "paired", ["objective_def::paired", "train::dataset::paired"]),
         ("cgan", "resume", ["train::handlers::0::resume"]),
         ("cgan", "amp", ["train::trainer::amp"]),
-        ("featgen", "resume", ["train::handlers::0::resume"]),
+        ("featgen", "resume", ["train::handlers::1::resume"]),
         ("featgen", "amp", ["train::trainer::amp"]),
-        ("segmentor", "resume", ["train::handlers::0::resume"]),
+        ("segmentor", "resume", ["train::handlers::1::resume"]),
         ("segmentor", "amp", ["train::inferer::amp"]),
     ],
 )

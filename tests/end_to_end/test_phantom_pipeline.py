@@ -54,7 +54,8 @@ def test_from_cases_to_a_validated_set(tmp_path, run, write_case, volumes):
     # masks need a few more steps before a lesion finds room in them
     run(
         "featgen/configs/train", **data, **SIZE, output_dir=tmp_path / "featgen", max_epochs=6, batch_size=2,
-        autoencoder_epochs=0,
+        autoencoder_epochs=4,
+        flow_epochs=1,
     )  # fmt: skip
     run("cgan/configs/train", **data, **SIZE, output_dir=tmp_path / "cgan", max_epochs=1, batch_size=4)
     segmentor = tmp_path / "segmentor"
