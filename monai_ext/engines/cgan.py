@@ -6,7 +6,6 @@ Modalities, targets and cycles are a batch dimension throughout: there is no cod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from monai_ext.engines.adversarial import Objective, Terms
+from monai_ext.engines.fusion import FusedBatch, fuse_batch
 from monai_ext.losses import (
     AdversarialLoss,
     LesionLoss,
@@ -29,52 +29,7 @@ from monai_ext.losses import (
     structure_loss,
 )
 from monai_ext.networks import CGAN, CodeDiscriminator, ImageDiscriminator, LesionGuidance, brain_quantiles
-from monai_ext.transforms import background_mask, fuse_lesion, structural_feature_map
-
-
-@dataclass(frozen=True)
-class FusedBatch:
-    """Structure maps with their lesion, ready for the fusion encoder; every tensor (B, ., H, W)."""
-
-    structure: torch.Tensor
-    keep: torch.Tensor
-    target: torch.Tensor
-    fused: torch.Tensor
-    mask: torch.Tensor
-
-
-def fuse_batch(
-    image: torch.Tensor,
-    own: torch.Tensor,
-    target: torch.Tensor,
-    num_classes: int = 3,
-    beta: float = 0.07,
-    pad: int = 5,
-    canvas_size: Sequence[int] | None = (240, 240),
-    drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
-) -> FusedBatch:
-    """Structure map of a slice, erased under its own lesion and under the one asked for, fused with the latter.
-
-    The target's place is erased too so that a map of a healthy brain and a map that lost its own tumour look alike
-    to the network.
-
-    Args:
-        image: (B, 1, H, W) in [0, 1].
-        own: label of the image (B, 1, H, W).
-        target: label to generate (B, 1, H, W).
-        num_classes: lesion classes.
-        beta: of Algorithm 1.
-        pad: of Algorithm 2.
-        canvas_size: see :func:`monai_ext.transforms.structural_feature_map`.
-        drawn: maps and masks from noise (B, 1, H, W), and which items (B,) > 0 take theirs instead of the image's.
-    """
-    structure, mask = structural_feature_map(image, beta, canvas_size), background_mask(image, pad)
-    if drawn is not None:
-        maps, masks, use = drawn[0], drawn[1], drawn[2].view(-1, 1, 1, 1) > 0
-        structure, mask, own = torch.where(use, maps, structure), torch.where(use, masks, mask), own * ~use
-    keep = ((own == 0) & (target == 0)).to(image.dtype)
-    structure = structure * keep
-    return FusedBatch(structure, keep, target, fuse_lesion(structure, target, num_classes), mask)
+from monai_ext.transforms import background_mask
 
 
 class CGANObjective(Objective):
@@ -83,8 +38,7 @@ class CGANObjective(Objective):
     Generator terms. Generation: ``adversarial``, ``modality``, ``structure``, ``lesion``, ``registration``,
     ``generated_code``, ``outside``, ``adversarial_code``. Real images: ``reconstruction``, ``adversarial_translated``,
     ``modality_translated``, ``cycle``, ``cycle_consistency``, ``code``, ``lesion_real`` (trains the guidance, and
-    nothing
-    else does). Paired data only: ``paired`` and ``paired_translated`` (L1 to the study's own images),
+    nothing else does). Paired data only: ``paired`` and ``paired_translated`` (L1 to the study's own images),
     ``feature_matching``. Discriminators: ``d_generated``, ``d_translated``, ``d_modality``, ``d_code``.
 
     Args:

@@ -12,8 +12,8 @@ from monai.engines.utils import IterationEvents
 from monai.utils import ForwardMode
 
 from monai_ext.data.slices import seed_of
-from monai_ext.engines.cgan import fuse_batch
 from monai_ext.engines.featgen import maps_and_masks
+from monai_ext.engines.fusion import fuse_batch
 from monai_ext.networks import CGAN, brain_quantiles
 from monai_ext.transforms import ContourMask
 

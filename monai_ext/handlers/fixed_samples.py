@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.utils import optional_import
 from torch.utils.data import Dataset
 
-from monai_ext.engines.cgan import fuse_batch
+from monai_ext.engines.fusion import fuse_batch
 
 SummaryWriter, _ = optional_import("torch.utils.tensorboard", name="SummaryWriter")
 
