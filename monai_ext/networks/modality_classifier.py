@@ -10,7 +10,9 @@ from monai.networks.blocks import Convolution
 class ModalityClassifier(nn.Module):
     """Strided convolutions on the image at half its resolution, averaged over the image.
 
-    Batch normalisation, not instance normalisation: the latter leaves little of contrast in a channel's mean.
+    The brain is shifted and scaled to mean 0 and deviation 1 first, so that neither its level nor its range tells the
+    modality: a volume with a few saturated voxels is squeezed into a narrow one. Batch normalisation follows, not
+    instance normalisation, which leaves little of contrast in a channel's mean.
 
     Args:
         num_modalities: classes.
@@ -22,7 +24,7 @@ class ModalityClassifier(nn.Module):
         self.num_features = channels[-1]
         settings = {"strides": 2, "adn_ordering": "NA", "norm": "batch", "act": ("leakyrelu", {"negative_slope": 0.2})}
         blocks = [Convolution(2, a, b, bias=False, **settings) for a, b in zip((1, *channels[:-1]), channels)]
-        self.blocks = nn.Sequential(nn.AvgPool2d(2), *blocks)
+        self.pool, self.blocks = nn.AvgPool2d(2), nn.Sequential(*blocks)
         self.head = nn.Linear(self.num_features, num_modalities)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,5 +36,14 @@ class ModalityClassifier(nn.Module):
         Returns:
             Features (B, F) and logits (B, M).
         """
-        features = self.blocks(image).mean((2, 3))
+        features = self.blocks(self._standard(self.pool(image.float()))).mean((2, 3))
         return features, self.head(features)
+
+    @staticmethod
+    def _standard(image: torch.Tensor) -> torch.Tensor:
+        """Brain of mean 0 and deviation 1 (a constant one of 0), background 0."""
+        brain = (image > 0).float()
+        pixels = brain.sum((2, 3), keepdim=True).clamp(min=1)
+        centred = (image - image.sum((2, 3), keepdim=True) / pixels) * brain
+        deviation = (centred.square().sum((2, 3), keepdim=True) / pixels).sqrt()
+        return centred / deviation.clamp(min=0.01)

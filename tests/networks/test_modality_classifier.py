@@ -32,5 +32,21 @@ def test_half_resolution():
     """A pattern of single pixels is averaged away."""
     network = ModalityClassifier().eval()
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
-    board = ((rows + columns) % 2).float()[None, None]
-    assert torch.allclose(network(board)[0], network(torch.full_like(board, 0.5))[0], atol=1e-6)
+    board = 0.1 * ((rows + columns) % 2).float()[None, None]
+    image = 0.2 + 0.5 * torch.rand(1, 1, 16, 16).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(network(image + board)[0], network(image + 0.05)[0], atol=1e-5)
+
+
+def test_level_and_range_do_not_matter():
+    torch.manual_seed(0)
+    network, image = ModalityClassifier().eval(), torch.zeros(1, 1, 64, 64)
+    image[..., 8:56, 8:56] = 0.2 + 0.5 * torch.rand(48, 48)
+    squeezed = (0.3 * image + 0.1) * (image > 0)
+    assert torch.allclose(network(image)[0], network(squeezed)[0], atol=1e-5)
+    assert not torch.allclose(network(image)[0], network(image.square())[0], atol=1e-4)
+
+
+def test_images_without_contrast():
+    network = ModalityClassifier().eval()
+    blank = network(torch.zeros(1, 1, 32, 32))[0]
+    assert blank.isfinite().all() and torch.allclose(network(torch.full((1, 1, 32, 32), 0.5))[0], blank)
