@@ -168,6 +168,11 @@ class SliceDataset(Dataset):
         """Bytes of RAM that the cached slices take."""
         return sum(a.nbytes for a in (*self._images, *self._labels))
 
+    @property
+    def patients(self) -> list[str]:
+        """Whose slices these are, sorted."""
+        return sorted({c.patient_id for c in self.cases})
+
     def __len__(self) -> int:
         return len(self.index)
 

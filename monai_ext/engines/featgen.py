@@ -128,8 +128,8 @@ class FeatGenObjective(Objective):
         code = mean + torch.exp(0.5 * logvar) * noise[0].view_as(mean)
         network.prior.update(code.detach())
         step = {
-            "structure": structure, "mask": mask, "mean": mean.flatten(1), "logvar": logvar.flatten(1), "code": code,
-            "code_mean": mean, "noise": noise[1], "rng": rng,
+            "structure": structure, "mask": mask, "mean": mean, "logvar": logvar, "code": code,
+            "noise": noise[1], "rng": rng,
         }  # fmt: skip
         if self.wants("reconstruction", "outside", "mask"):
             step["logits"] = network.decoder(code).float()
@@ -161,7 +161,7 @@ class FeatGenObjective(Objective):
         if self.wants("kl"):
             terms["kl"] = kl_loss(step["mean"], step["logvar"])
         if self.wants("picture"):
-            terms["picture"] = picture_loss(step["code_mean"], structure)
+            terms["picture"] = picture_loss(step["mean"], structure)
         if self.wants("reconstruction"):
             terms["reconstruction"] = reconstruction_loss(structure, logits, self.criterion, self.edge_weight)
         if self.wants("outside"):

@@ -16,8 +16,8 @@ def normal_code_loss(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     """loss_normal = mean(mean)^2 + (mean(exp(0.5 logvar)) - 1)^2.
 
     Args:
-        mean: (B, N).
-        logvar: (B, N).
+        mean: of the code, (B, C, h, w).
+        logvar: likewise.
     """
     return mean.mean() ** 2 + (torch.exp(0.5 * logvar).mean() - 1) ** 2
 
@@ -26,8 +26,8 @@ def kl_loss(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     """Kullback-Leibler divergence to N(0, 1) per code element: what loss_normal and FD_f replace in the paper.
 
     Args:
-        mean: (B, N).
-        logvar: (B, N).
+        mean: of the code, (B, C, h, w).
+        logvar: likewise.
     """
     return 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
 

@@ -12,7 +12,7 @@ from monai_ext.bundles import bundle_root, from_config, load_weights
 from monai_ext.data import MapPool
 from monai_ext.networks import FeatGen
 from monai_ext.synthesis.filters import MapFilter
-from monai_ext.synthesis.stream import SynthesisError, candidate_rng, draw_map
+from monai_ext.synthesis.stream import SynthesisError, accepted_maps
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,8 @@ def draw_map_pool(
     """
     network, keep = network.to(device).eval(), map_filter or MapFilter()
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for candidate in range(count * max_attempts):
-        pair = draw_map(network, candidate_rng(seed, candidate), torch.device(device))
-        if keep(*pair)[0]:
-            pairs.append(tuple(t.to(torch.uint8) for t in pair))
+    for candidate, *pair, _ in accepted_maps(network, keep, seed, count * max_attempts, torch.device(device)):
+        pairs.append(tuple(t.to(torch.uint8) for t in pair))
         if len(pairs) == count:
             pool = MapPool(*(torch.stack(t) for t in zip(*pairs)))
             logger.info("%d maps of %d from noise kept: %.0f MB of RAM", count, candidate + 1, pool.nbytes / 1e6)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from monai_ext.data import atomic_path, mask_on_canvas, on_canvas, write_json, write_nifti
 from monai_ext.networks import FeatGen
 from monai_ext.synthesis.filters import MapFilter
-from monai_ext.synthesis.stream import SynthesisError, candidate_rng, draw_map
+from monai_ext.synthesis.stream import SynthesisError, accepted_maps
 
 logger = logging.getLogger(__name__)
 
@@ -62,28 +62,28 @@ class MapGenerator:
             SynthesisError: when the attempts ran out.
         """
         records: list[dict[str, Any]] = []
-        candidate = 0
+        candidates = self.limit
         with tqdm(total=self.num_samples, desc="accepted", unit="map", disable=None) as bar:
-            while len(records) < self.num_samples and candidate < self.limit:
-                structure, mask = draw_map(self.network, candidate_rng(self.seed, candidate), self.device)
-                kept, error, _ = self.map_filter(structure, mask)
-                if kept:
-                    files = self._write(len(records), structure[0].numpy(), mask[0].numpy())
-                    records.append({**files, "seed": self.seed, "candidate": candidate, "mae": round(error, 5)})
-                    bar.update()
-                candidate += 1
+            maps = accepted_maps(self.network, self.map_filter, self.seed, self.limit, self.device)
+            for candidate, structure, mask, error in maps:
+                files = self._write(len(records), structure[0].numpy(), mask[0].numpy())
+                records.append({**files, "seed": self.seed, "candidate": candidate, "mae": round(error, 5)})
+                bar.update()
+                if len(records) == self.num_samples:
+                    candidates = candidate + 1
+                    break
         with atomic_path(self.output_dir / "manifest.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
         report = {
-            "accepted": len(records), "candidates": candidate, "rejected": candidate - len(records), "seed": self.seed,
-            "mae_threshold": self.map_filter.threshold,
+            "accepted": len(records), "candidates": candidates, "rejected": candidates - len(records),
+            "seed": self.seed, "mae_threshold": self.map_filter.threshold,
         }  # fmt: skip
         write_json(self.output_dir / "report.json", report)
-        logger.info("%d maps of %d candidates accepted", len(records), candidate)
+        logger.info("%d maps of %d candidates accepted", len(records), candidates)
         if len(records) < self.num_samples:
             raise SynthesisError(
-                f"only {len(records)} of {self.num_samples} maps passed the filter in {candidate} candidates: raise "
-                "--mae_threshold or --max_attempts"
+                f"only {len(records)} of {self.num_samples} maps passed the filter in {candidates} candidates: "
+                "raise --mae_threshold or --max_attempts"
             )
         return report
 

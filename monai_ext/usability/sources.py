@@ -73,7 +73,7 @@ class Sources:
 
     def patients(self) -> dict[str, list[str]]:
         """``train`` and ``test`` -> patients."""
-        return {s: sorted({c.patient_id for c in d.cases}) for s, d in (("train", self.real), ("test", self.judges))}
+        return {s: d.patients for s, d in (("train", self.real), ("test", self.judges))}
 
 
 def open_sources(

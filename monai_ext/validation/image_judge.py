@@ -75,7 +75,7 @@ class ImageJudge:
             "features": self.classifier.num_features,
             "steps": classifier_steps,
             "slices": len(reference),
-            "patients": len({c.patient_id for c in reference.cases}),
+            "patients": len(reference.patients),
         }
         self.real = classify(self.classifier, images, **self.running)
         self.training = classify(self.classifier, stacked(reference, every)[0], **self.running)

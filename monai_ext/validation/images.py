@@ -71,9 +71,9 @@ def evaluate_images(
     Raises:
         LeakError: when a patient is in both data sets.
     """
-    patients = {"patients": _patients(dataset)}
+    patients = {"patients": dataset.patients}
     if reference is not None:
-        patients["training_patients"] = _patients(reference)
+        patients["training_patients"] = reference.patients
         guard_leak({"training": patients["training_patients"], "held out": patients["patients"]})
     maps = {"beta": beta, "canvas_size": canvas_size}
     running = {"batch_size": batch_size, "device": device}
@@ -111,7 +111,3 @@ def _quality(painted: torch.Tensor, images: torch.Tensor, modalities: Sequence[s
             "mae": float((a - b).abs().mean()),
         }
     return quality
-
-
-def _patients(dataset: SliceDataset) -> list[str]:
-    return sorted({c.patient_id for c in dataset.cases})

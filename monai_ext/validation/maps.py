@@ -87,7 +87,7 @@ def evaluate_maps(
         LeakError: when a patient is in both data sets.
     """
     if reference is not None:
-        guard_leak({"training": _patients(reference), "held out": _patients(dataset)})
+        guard_leak({"training": reference.patients, "held out": dataset.patients})
     else:
         logger.warning("no training patients at hand: figures that compare with their maps are left out")
     network = network.to(device).eval()
@@ -117,7 +117,7 @@ def evaluate_maps(
         "code": code_normality(network, held.maps if training is None else training.maps, seed, device),
         "maps_per_second": maps_per_second(network, device),
         "generated_maps": num_samples, "real_maps": len(held.maps), "compared_maps": min(num_samples, len(held.maps)),
-        "modalities": list(dataset.modalities), "patients": _patients(dataset),
+        "modalities": list(dataset.modalities), "patients": dataset.patients,
         **({} if reference is None else _of_training(training, reference)),
         "seed": seed, "mae_threshold": mae_threshold, "version": __version__,
     }  # fmt: skip
@@ -157,9 +157,5 @@ def _dice(maps: torch.Tensor, truth: torch.Tensor) -> float:
     return float(DiceMetric(reduction="mean")(maps.float(), truth.float()).nanmean())
 
 
-def _patients(dataset: SliceDataset) -> list[str]:
-    return sorted({c.patient_id for c in dataset.cases})
-
-
 def _of_training(training: Measured, reference: SliceDataset) -> dict[str, Any]:
-    return {"training_maps": len(training.maps), "training_patients": _patients(reference)}
+    return {"training_maps": len(training.maps), "training_patients": reference.patients}

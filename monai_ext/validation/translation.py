@@ -15,6 +15,7 @@ from monai_ext import __version__
 from monai_ext.data import SliceDataset, write_json
 from monai_ext.networks import CGAN
 from monai_ext.synthesis.translate import inference_style, translate
+from monai_ext.validation.image_judge import stacked
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def evaluate_translation(
         scores higher.
     """
     names = dataset.modalities
-    images = torch.stack([dataset.raw(i)["image"] for i in range(len(dataset))])
+    images, _ = stacked(dataset)
     directions: dict[str, dict[str, Any]] = {}
     pairs = [(s, t) for s in range(len(names)) for t in range(len(names)) if s != t]
     for s, t in tqdm(pairs, desc="translating", unit="direction", disable=None):
@@ -98,7 +99,7 @@ def evaluate_translation(
     better = {n: sum(d["translation"][n] > d["copy"][n] for d in directions.values()) for n in SCORES}
     report = {
         "directions": directions, "mean": mean, "better_than_copy": {**better, "of": len(pairs)}, "style": style,
-        "slices": len(dataset), "patients": sorted({c.patient_id for c in dataset.cases}), "version": __version__,
+        "slices": len(dataset), "patients": dataset.patients, "version": __version__,
     }  # fmt: skip
     write_json(Path(output_dir) / "metrics.json", report)
     logger.info("translation: %s; better than the source itself in %s directions", mean, report["better_than_copy"])

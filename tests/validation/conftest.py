@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from monai_ext.data import StudyWriter, study_name
+from monai_ext.data import Case, SliceDataset, StudyWriter, find_cases, study_name
 from monai_ext.labels import MODALITIES
 from monai_ext.networks import UnshuffleUNet
 
@@ -65,3 +65,30 @@ def write_generated() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory, write_case, volumes) -> list[Case]:
+    """Four labelled cases of 64 x 64 x 8."""
+    root = tmp_path_factory.mktemp("cases")
+    for seed in range(4):
+        write_case(root, "brats2023", f"P{seed}", volumes(seed, (64, 64, 8)))
+    return find_cases(root)
+
+
+@pytest.fixture(scope="session")
+def cut_slices() -> Callable[[list[Case]], SliceDataset]:
+    """Four slices of each case."""
+    return lambda cases: SliceDataset(cases, slice_range=(2, 6), roi_size=(64, 64), progress=False)
+
+
+@pytest.fixture(scope="session")
+def held_out(cases, cut_slices) -> SliceDataset:
+    """Slices of the first two cases."""
+    return cut_slices(cases[:2])
+
+
+@pytest.fixture(scope="session")
+def training(cases, cut_slices) -> SliceDataset:
+    """Slices of the other two."""
+    return cut_slices(cases[2:])

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from monai_ext.data import LeakError, SliceDataset, find_cases
+from monai_ext.data import LeakError
 from monai_ext.labels import MODALITIES
 from monai_ext.networks import CGAN
 from monai_ext.validation import Studies, evaluate_images
@@ -22,29 +22,6 @@ ALWAYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory, write_case, volumes):
-    root = tmp_path_factory.mktemp("cases")
-    for seed in range(4):
-        write_case(root, "brats2023", f"P{seed}", volumes(seed, (SIZE, SIZE, 8)))
-    return find_cases(root)
-
-
-def slices(cases):
-    """Four slices of each."""
-    return SliceDataset(cases, slice_range=(2, 6), roi_size=(SIZE, SIZE), progress=False)
-
-
-@pytest.fixture(scope="module")
-def held_out(cases):
-    return slices(cases[:2])
-
-
-@pytest.fixture(scope="module")
-def training(cases):
-    return slices(cases[2:])
-
-
 def stack(dataset):
     items = [dataset.raw(i) for i in range(len(dataset))]
     return torch.stack([i["image"] for i in items]), torch.stack([i["label"] for i in items])
@@ -53,7 +30,7 @@ def stack(dataset):
 class Copy(nn.Module):
     """Paints the very slices that it is asked for, in order."""
 
-    num_classes, noise_channels = 3, 2
+    num_classes, noise_channels, shown_classes = 3, 2, ()
 
     def __init__(self, images):
         super().__init__()
@@ -140,7 +117,7 @@ def test_every_second_slice_and_no_reference(tmp_path, held_out, caplog):
     assert again == report
 
 
-def test_a_patient_on_both_sides(tmp_path, held_out, cases):
+def test_a_patient_on_both_sides(tmp_path, held_out, cases, cut_slices):
     with pytest.raises(LeakError, match=r"P1 \(training and held out\)"):
-        evaluate_images(Copy(None), held_out, {}, tmp_path, reference=slices(cases[1:]))
+        evaluate_images(Copy(None), held_out, {}, tmp_path, reference=cut_slices(cases[1:]))
     assert not list(tmp_path.iterdir())

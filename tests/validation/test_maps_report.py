@@ -12,7 +12,7 @@ import scipy.stats
 import torch
 import torch.nn as nn
 
-from monai_ext.data import LeakError, SliceDataset, find_cases
+from monai_ext.data import LeakError
 from monai_ext.labels import MODALITIES
 from monai_ext.transforms import ContourMask
 from monai_ext.validation import evaluate_maps
@@ -22,29 +22,6 @@ from monai_ext.validation.map_sets import choose, real_set
 SIZE = 64
 COVERAGE = {"density", "coverage", "coverage_of_all"}
 COLUMN = {"closed", "edge_density", "similarity", "profile_distance", "nearest_training"} | COVERAGE
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory, write_case, volumes):
-    root = tmp_path_factory.mktemp("cases")
-    for seed in range(4):
-        write_case(root, "brats2023", f"P{seed}", volumes(seed, (SIZE, SIZE, 8)))
-    return find_cases(root)
-
-
-def slices(cases):
-    """Four slices of each, every second of which is used: 8 maps a patient."""
-    return SliceDataset(cases, slice_range=(2, 6), roi_size=(SIZE, SIZE), progress=False)
-
-
-@pytest.fixture(scope="module")
-def held_out(cases):
-    return slices(cases[:2])
-
-
-@pytest.fixture(scope="module")
-def training(cases):
-    return slices(cases[2:])
 
 
 class Prior(nn.Module):
@@ -148,9 +125,9 @@ def test_without_training_patients(tmp_path, held_out, caplog):
     assert (tmp_path / "metrics.png").is_file() and (tmp_path / "maps.png").is_file()
 
 
-def test_one_training_patient(tmp_path, held_out, cases, caplog):
+def test_one_training_patient(tmp_path, held_out, cases, cut_slices, caplog):
     """Has no neighbours of other patients; what needs them is left out."""
-    report = evaluate_maps(Known(real_set(held_out).maps), held_out, tmp_path, slices(cases[2:3]), num_samples=1)
+    report = evaluate_maps(Known(real_set(held_out).maps), held_out, tmp_path, cut_slices(cases[2:3]), num_samples=1)
     assert COLUMN - set(report["real"]) == COVERAGE
     assert COLUMN - set(report["generated"]) == COVERAGE | {"similarity"}
     assert "similarity" not in report["training"] and "coverage" not in report["gap"]
@@ -158,9 +135,9 @@ def test_one_training_patient(tmp_path, held_out, cases, caplog):
     assert "no pair of different groups" in caplog.text and "no pair of different maps" in caplog.text
 
 
-def test_a_patient_on_both_sides(tmp_path, held_out, cases):
+def test_a_patient_on_both_sides(tmp_path, held_out, cases, cut_slices):
     with pytest.raises(LeakError, match=r"P1 \(training and held out\)"):
-        evaluate_maps(Known(torch.zeros(1, 1, SIZE, SIZE)), held_out, tmp_path, slices(cases[1:]))
+        evaluate_maps(Known(torch.zeros(1, 1, SIZE, SIZE)), held_out, tmp_path, cut_slices(cases[1:]))
     assert not list(tmp_path.iterdir())
 
 

@@ -69,7 +69,7 @@ def test_evaluate_images(tmp_path, dataset, segmentors):
 class Halved(nn.Module):
     """Paints the very slices of a data set, in order, at half the brightness."""
 
-    num_classes, noise_channels = 3, 2
+    num_classes, noise_channels, shown_classes = 3, 2, ()
 
     def __init__(self, dataset: SliceDataset) -> None:
         super().__init__()

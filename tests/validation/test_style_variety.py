@@ -40,7 +40,7 @@ class Slices:
 class Contrast(nn.Module):
     """Paints the left half at 0.5 and the right half brighter, as the style says; keeps what it was given."""
 
-    num_classes, noise_channels, style_size = 3, 1, 2
+    num_classes, noise_channels, style_size, shown_classes = 3, 1, 2, ()
 
     def __init__(self, gain=(0.01, 0.02)):
         super().__init__()
