@@ -54,7 +54,7 @@ def our_set(settings: Settings, size: Sequence[int] | None = None) -> Work:
     style, noise = torch.zeros(1, network.style_size), torch.randn(1, network.noise_channels, *size)
 
     def work() -> np.ndarray:
-        fused = fuse_lesion(erase_lesion(structure, label), label, network.num_classes)
+        fused = fuse_lesion(erase_lesion(structure, label, network.shown_classes), label, network.num_classes)
         with torch.no_grad():
             images = network(*(t.to(settings.device) for t in (fused, style, noise)))
         return on_canvas((images.cpu() * (1 - mask)).numpy(), [max(settings.size, s) for s in size])

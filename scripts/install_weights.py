@@ -22,6 +22,25 @@ def save_half(source: Path, target: Path) -> None:
     torch.save({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, target)
 
 
+def companions(folder: Path) -> dict[str, torch.Tensor]:
+    """Guidance and discriminators of the newest checkpoint, as :attr:`monai_ext.engines.CGANObjective.companions`.
+
+    Raises:
+        FileNotFoundError: when there is no checkpoint.
+    """
+    checkpoints = sorted(folder.glob("checkpoint_epoch=*.pt"), key=lambda p: int(p.stem.split("=")[1]))
+    if not checkpoints:
+        raise FileNotFoundError(f"{folder} has no checkpoint to take the discriminators from")
+    state = torch.load(checkpoints[-1], map_location="cpu", weights_only=True)["objective"]
+    prefixes = {"generator.guidance.": "guidance.", "discriminator.": ""}
+    return {
+        new + name.removeprefix(old): value.half() if value.is_floating_point() else value
+        for name, value in state.items()
+        for old, new in prefixes.items()
+        if name.startswith(old)
+    }
+
+
 def install(out: Path) -> list[Path]:
     """Copy what ``train_all.sh`` wrote to ``out``; returns the files written.
 
@@ -48,7 +67,10 @@ def install(out: Path) -> list[Path]:
                 shutil.copyfile(source, temporary)
             if temporary.stat().st_size > LIMIT:
                 raise ValueError(f"{source} is over the 25 MB that a bundle may hold, in half precision too")
-    return list(files)
+    beside = models["cgan"] / "companions.pt"
+    with atomic_path(beside) as temporary:
+        torch.save(companions(out / "cgan"), temporary)
+    return [*files, beside]
 
 
 if __name__ == "__main__":

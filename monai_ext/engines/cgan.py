@@ -6,12 +6,14 @@ Modalities, targets and cycles are a batch dimension throughout: there is no cod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from monai_ext.bundles import load_weights
 from monai_ext.engines.adversarial import Objective, Terms
 from monai_ext.engines.fusion import FusedBatch, fuse_batch
 from monai_ext.losses import (
@@ -65,6 +67,7 @@ class CGANObjective(Objective):
             are easier than real ones. The yardstick is a running mean of the guidance's loss on real images.
         discriminator_augment: applied to (N, C, H, W) images, beside their fused map, and a generator before D reads
             them, real ones and generated ones alike; it keeps D from learning few patients by heart.
+        companion_weights: file of an earlier training's :attr:`companions` to start from.
     """
 
     TERMS = (
@@ -95,6 +98,7 @@ class CGANObjective(Objective):
         guidance_augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
         match_real: bool = False,
         discriminator_augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        companion_weights: str | Path | None = None,
     ) -> None:
         super().__init__(weights)
         modalities = network.num_modalities
@@ -115,6 +119,12 @@ class CGANObjective(Objective):
         self.augment, self.match_real = guidance_augment, match_real
         self.discriminator_augment = discriminator_augment
         self.register_buffer("real_lesion", torch.zeros(modalities))
+        load_weights(self.companions, companion_weights)
+
+    @property
+    def companions(self) -> nn.ModuleDict:
+        """Guidance, D and FD: trained beside the generator, and needed again only by a training that goes on."""
+        return nn.ModuleDict({"guidance": self.generator["guidance"], **self.discriminator})
 
     @property
     def network(self) -> CGAN:
@@ -141,7 +151,10 @@ class CGANObjective(Objective):
         target: torch.Tensor,
         drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
     ) -> FusedBatch:
-        return fuse_batch(image, own, target, self.network.num_classes, self.beta, self.pad, self.canvas_size, drawn)
+        return fuse_batch(
+            image, own, target, self.network.num_classes, self.beta, self.pad, self.canvas_size, drawn,
+            self.network.shown_classes,
+        )  # fmt: skip
 
     def _segment(self, images: torch.Tensor, label: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         """Lesion loss (M,) of the guidance on (B, M, H, W) images against (B, M or 1, H, W) labels."""

@@ -127,7 +127,10 @@ class ImageEvaluator(Evaluator):
         images, label = (batchdata[k].to(engine.state.device) for k in ("image", "label"))
         rng = torch.Generator().manual_seed(seed_of(engine.seed, engine.state.iteration))
         source = images[:, engine.map_channel : engine.map_channel + 1]
-        made = fuse_batch(source, label, label, network.num_classes, engine.beta, engine.pad, engine.canvas_size)
+        made = fuse_batch(
+            source, label, label, network.num_classes, engine.beta, engine.pad, engine.canvas_size,
+            shown=network.shown_classes,
+        )  # fmt: skip
         noise = torch.randn(len(images), network.noise_channels, *images.shape[2:], generator=rng).to(images.device)
         with torch.no_grad():
             style = network.style(brain_quantiles(images, label))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from monai_ext.transforms import background_mask, fuse_lesion, structural_feature_map
+from monai_ext.transforms import background_mask, erase_lesion, fuse_lesion, structural_feature_map
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ def fuse_batch(
     pad: int = 5,
     canvas_size: Sequence[int] | None = (240, 240),
     drawn: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
+    shown: Sequence[int] = (),
 ) -> FusedBatch:
     """Structure map of a slice, erased under its own lesion and under the one asked for, fused with the latter.
 
@@ -45,11 +46,12 @@ def fuse_batch(
         pad: of Algorithm 2.
         canvas_size: see :func:`monai_ext.transforms.structural_feature_map`.
         drawn: maps and masks from noise (B, 1, H, W), and which items (B,) > 0 take theirs instead of the image's.
+        shown: see :class:`monai_ext.networks.CGAN`. Under them the map is kept, unless it shows another lesion.
     """
     structure, mask = structural_feature_map(image, beta, canvas_size), background_mask(image, pad)
     if drawn is not None:
         maps, masks, use = drawn[0], drawn[1], drawn[2].view(-1, 1, 1, 1) > 0
         structure, mask, own = torch.where(use, maps, structure), torch.where(use, masks, mask), own * ~use
-    keep = ((own == 0) & (target == 0)).to(image.dtype)
+    keep = erase_lesion(((own == 0) | (own == target)).to(image.dtype), target, shown)
     structure = structure * keep
     return FusedBatch(structure, keep, target, fuse_lesion(structure, target, num_classes), mask)

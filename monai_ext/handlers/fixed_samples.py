@@ -115,7 +115,9 @@ class FixedStudies(FixedPictures):
         super().__init__(network, log_dir, interval, seed, "fixed_studies")
         items = [dataset[i] for i in np.linspace(0, len(dataset) - 1, count).round().astype(int)]
         image, label = (torch.stack([torch.as_tensor(i[k]) for i in items]) for k in ("image", "label"))
-        self.made = fuse_batch(image[:, :1], label, label, network.num_classes, canvas_size=canvas_size)
+        self.made = fuse_batch(
+            image[:, :1], label, label, network.num_classes, canvas_size=canvas_size, shown=network.shown_classes
+        )
         self.style = torch.randn(count, network.style_size, generator=self.rng)
         self.noise = torch.randn(count, network.noise_channels, *image.shape[2:], generator=self.rng)
 

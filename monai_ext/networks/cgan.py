@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -102,6 +104,8 @@ class CGAN(nn.Module):
         channels: of the encoders and the decoder, from H/2 to H/16.
         init: see :func:`monai_ext.networks.init.init_weights`.
         dropout: of the encoders' inputs, in training.
+        shown_classes: lesion classes that let the structure map through; under the others it is erased. Oedema leaves
+            folds and ventricles where they are: with nothing under it, it is painted flat, and found by that alone.
     """
 
     def __init__(
@@ -112,8 +116,10 @@ class CGAN(nn.Module):
         channels: tuple[int, ...] | list[int] = CHANNELS,
         init: str = "default",
         dropout: float = 0.0,
+        shown_classes: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.shown_classes = tuple(shown_classes)
         self.num_modalities, self.num_classes, self.noise_channels = num_modalities, num_classes, noise_channels
         self.style = IntensityStyle(num_modalities)
         self.style_size = self.style.size

@@ -53,7 +53,10 @@ def repaint(
     rng = torch.Generator().manual_seed(seed_of(seed))
     parts = []
     for x, y in zip(images.split(batch_size), label.split(batch_size)):
-        made = fuse_batch(x[:, map_channel : map_channel + 1], y, y, network.num_classes, beta, pad, canvas_size)
+        made = fuse_batch(
+            x[:, map_channel : map_channel + 1], y, y, network.num_classes, beta, pad, canvas_size,
+            shown=network.shown_classes,
+        )  # fmt: skip
         noise = torch.randn(len(x), network.noise_channels, *x.shape[2:], generator=rng)
         with torch.no_grad():
             style = network.style(brain_quantiles(x, y).to(device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,28 @@ def draw_map(network: FeatGen, rng: np.random.Generator, device: torch.device) -
     return structure[0].cpu(), mask[0].cpu()
 
 
+def accepted_maps(
+    network: FeatGen, map_filter: MapFilter, seed: int, limit: int, device: torch.device
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, float]]:
+    """Candidates of a seed whose maps pass the map filter.
+
+    Args:
+        network: the trained generator, on the device.
+        map_filter: Algorithm 3.
+        seed: of the noise.
+        limit: candidates to try.
+        device: device to run on.
+
+    Yields:
+        Number of the candidate, map and mask (1, H, W), and the filter's error.
+    """
+    for candidate in range(limit):
+        structure, mask = draw_map(network, candidate_rng(seed, candidate), device)
+        kept, error, _ = map_filter(structure, mask)
+        if kept:
+            yield candidate, structure, mask, error
+
+
 @dataclass
 class Candidate:
     """One candidate on its way through the filters.
@@ -71,8 +93,7 @@ class StudyStream:
     """Makes candidates of a seed and judges them.
 
     Candidate k draws everything from (seed, k), so the result depends on neither batch size nor order nor restarts.
-    Maps
-    are decoded one by one: a batch rounds differently, and a map is a threshold away from another map. The image
+    Maps are decoded one by one: a batch rounds differently, and a map is a threshold away from another map. The image
     generator runs in batches.
 
     Args:
@@ -133,7 +154,7 @@ class StudyStream:
     def _paint(self, candidates: Sequence[Candidate]) -> None:
         """Four modalities of prepared candidates, and the Dice filter."""
         label = torch.stack([c.label for c in candidates])
-        structure = erase_lesion(torch.stack([c.structure for c in candidates]), label)
+        structure = erase_lesion(torch.stack([c.structure for c in candidates]), label, self.cgan.shown_classes)
         fused = fuse_lesion(structure, label, self.cgan.num_classes)
         mask = torch.stack([c.mask for c in candidates])
         style, noise = (torch.stack([getattr(c, n) for c in candidates]) for n in ("style", "noise"))

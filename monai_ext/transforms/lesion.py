@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def erase_lesion(feature_map: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def erase_lesion(feature_map: torch.Tensor, label: torch.Tensor, shown: Sequence[int] = ()) -> torch.Tensor:
     """Clear a structural feature map where the label of its slice has a lesion: ``feature_map * (label == 0)``.
 
     Source: Qu et al., Algorithm 2 without padding, applied to the label, "Synthesis of registered multimodal brain MRI
@@ -34,6 +34,7 @@ def erase_lesion(feature_map: torch.Tensor, label: torch.Tensor) -> torch.Tensor
     Args:
         feature_map: maps of shape [..., C, H, W], floating point.
         label: lesion labels of shape [..., 1, H, W] or [..., C, H, W], any real dtype, 0 where there is no lesion.
+        shown: classes that do not hide the structure under them and are left alone.
 
     Returns:
         Maps of the shape and dtype of ``feature_map``, 0 on the lesion.
@@ -49,7 +50,10 @@ def erase_lesion(feature_map: torch.Tensor, label: torch.Tensor) -> torch.Tensor
         raise ValueError(
             f"label of shape {tuple(label.shape)} does not fit a feature map of shape {tuple(feature_map.shape)}."
         )
-    return feature_map * (label == 0)
+    keep = label == 0
+    for value in shown:
+        keep = keep | (label == value)
+    return feature_map * keep
 
 
 def fuse_lesion(
@@ -101,9 +105,15 @@ class EraseLesion(Transform):
 
     Source: Qu et al., Algorithm 2 without padding, applied to the label, "Synthesis of registered multimodal brain MRI
     with a conditional GAN".
+
+    Args:
+        shown: see :func:`erase_lesion`.
     """
 
     backend: ClassVar[list[TransformBackends]] = [TransformBackends.TORCH]
+
+    def __init__(self, shown: Sequence[int] = ()) -> None:
+        self.shown = tuple(shown)
 
     def __call__(self, img: NdarrayOrTensor, label: NdarrayOrTensor) -> torch.Tensor:
         """
@@ -118,7 +128,7 @@ class EraseLesion(Transform):
             ValueError: When the shape of ``label`` does not broadcast to that of ``img``.
         """
         img = convert_to_tensor(img, track_meta=get_track_meta())
-        return convert_to_dst_type(erase_lesion(img, label), img)[0]
+        return convert_to_dst_type(erase_lesion(img, label, self.shown), img)[0]
 
 
 class EraseLesiond(MapTransform):
@@ -130,6 +140,7 @@ class EraseLesiond(MapTransform):
         new_key_prefix: prepended to the key to store the result beside the map, which is then left intact. By default
             the result replaces the map.
         allow_missing_keys: don't raise exception if key is missing.
+        shown: see :func:`erase_lesion`.
     """
 
     backend = EraseLesion.backend
@@ -140,9 +151,10 @@ class EraseLesiond(MapTransform):
         label_key: str = "label",
         new_key_prefix: str | None = None,
         allow_missing_keys: bool = False,
+        shown: Sequence[int] = (),
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = EraseLesion()
+        self.transform = EraseLesion(shown)
         self.label_key = label_key
         self.new_key_prefix = new_key_prefix or ""
 

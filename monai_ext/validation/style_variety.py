@@ -42,7 +42,10 @@ def paint_styles(
     Returns:
         (K, M, H, W) in [0, 1], background 0, on the CPU.
     """
-    made = fuse_batch(image[None], label[None], label[None], network.num_classes, beta, canvas_size=canvas_size)
+    made = fuse_batch(
+        image[None], label[None], label[None], network.num_classes, beta, canvas_size=canvas_size,
+        shown=network.shown_classes,
+    )  # fmt: skip
     fused, texture = (x.to(device).expand(len(style), -1, -1, -1) for x in (made.fused, noise[None]))
     return network(fused, style.to(device), texture).float().cpu() * (1 - made.mask)
 

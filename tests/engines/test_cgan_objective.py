@@ -60,6 +60,19 @@ def test_fuse_batch_by_hand():
     assert torch.equal(made.target, target)
 
 
+def test_fuse_batch_shows_structure_through_oedema():
+    """Oedema lets the map through, but not where the slice has another lesion of its own; the core never does."""
+    image = make_batch()["image"][:, :1]
+    drawn = structural_feature_map(image, 0.07, (60, 60))
+    own, target = torch.zeros(2, 2, 1, 48, 48)
+    own[:, :, 14:20, 14:20], own[:, :, 14:20, 20:26] = 2, 3
+    target[:, :, 14:20, 14:26], target[:, :, 22:28, 20:26], target[:, :, 22:28, 26:30] = 2, 2, 1
+    keep = torch.ones_like(own)
+    keep[:, :, 14:20, 20:26], keep[:, :, 22:28, 26:30] = 0, 0
+    made = fuse_batch(image, own, target, canvas_size=(60, 60), shown=[2])
+    assert torch.equal(made.keep, keep) and torch.equal(made.structure, drawn * keep)
+
+
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("num_sources, num_targets", [(1, 1), (4, 3), (2, 3), (4, 1)])
 @pytest.mark.parametrize("condition", [True, False])

@@ -22,6 +22,16 @@ def test_erased_map_computed_by_hand(dtype):
     assert torch.equal(result, ERASED)
 
 
+def test_shown_classes_keep_the_map():
+    label = torch.tensor([[[1, 2], [2, 3]]])
+    ones = torch.ones(1, 2, 2)
+    expected = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    assert torch.equal(erase_lesion(ones, label, shown=[2]), expected)
+    assert torch.equal(EraseLesion(shown=[2])(ones, label), expected)
+    assert torch.equal(EraseLesiond("map", shown=[2])({"map": ones, "label": label})["map"], expected)
+    assert torch.equal(erase_lesion(ones, label, shown=[1, 2, 3]), ones)
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float32])
 def test_fused_map_computed_by_hand(dtype):
     result = fuse_lesion(MAP, LABEL.to(dtype))
