@@ -4,6 +4,7 @@ from monai_ext.data.atomic import atomic_path, write_json
 from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases, list_cases, patient_of
 from monai_ext.data.dataset import dataset_or_phantom, open_dataset
 from monai_ext.data.export import LAYOUTS, StudyWriter, is_synthetic, mask_on_canvas, on_canvas, study_name
+from monai_ext.data.folds import fold_splits, write_folds
 from monai_ext.data.inspection import inspect_dataset
 from monai_ext.data.lesions import random_lesion_label, random_lesion_slice
 from monai_ext.data.map_pool import MapPool
@@ -36,6 +37,8 @@ __all__ = [
     "case_of_file",
     "dataset_or_phantom",
     "find_cases",
+    "fold_splits",
+    "fold_splits",
     "guard_leak",
     "inspect_dataset",
     "is_synthetic",
@@ -55,6 +58,7 @@ __all__ = [
     "seed_of",
     "split_patients",
     "study_name",
+    "write_folds",
     "write_json",
     "write_nifti",
     "write_phantom_cases",

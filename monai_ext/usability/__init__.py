@@ -1,4 +1,4 @@
-"""What synthetic slices are worth in the training of a segmentor: the experiments of Qu et al., Table 2."""
+"""Usability experiments of Qu et al.: what synthetic slices are worth (Table 2), and guidance schemes (Table 1)."""
 
 from monai_ext.usability.cells import Cell, CellTrainer, Settings
 from monai_ext.usability.classical import ClassicalAugmentation, ClassicalSet
@@ -7,6 +7,7 @@ from monai_ext.usability.grid import Grid
 from monai_ext.usability.leaks import guard_copies, guard_synthetic, guard_training
 from monai_ext.usability.mixture import Counts, Pool, counts_of, subset, training_order
 from monai_ext.usability.rows import TABLE2, Row, parse_models, parse_rows
+from monai_ext.usability.schemes import GuidanceSchemes
 from monai_ext.usability.sources import Sources, choose_patients, open_sources
 from monai_ext.usability.statistics import paired_bootstrap
 from monai_ext.usability.training import train_segmentor
@@ -19,6 +20,7 @@ __all__ = [
     "ClassicalSet",
     "Counts",
     "Grid",
+    "GuidanceSchemes",
     "Pool",
     "Row",
     "Settings",

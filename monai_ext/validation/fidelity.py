@@ -11,28 +11,47 @@ import torch.nn as nn
 
 from monai_ext.bundles import from_config, load_weights, model_file, segmentor_weights
 from monai_ext.data import SliceDataset
-from monai_ext.labels import MODALITIES
+from monai_ext.labels import MODALITIES, NUM_CLASSES, parse_modalities
 from monai_ext.validation.segmentation import evaluate_cases
 
 SCORES = ("dice_index", "WT", "TC", "ET")
 
 
-def open_segmentors(root: str | Path, names: str | Sequence[str] = ("all", *MODALITIES)) -> dict[str, nn.Module]:
+def open_segmentors(
+    root: str | Path,
+    names: str | Sequence[str] = ("all", *MODALITIES),
+    modalities: str | Sequence[str] = "all",
+    num_classes: int = NUM_CLASSES,
+    ckpt_path: str | Path | None = None,
+) -> dict[str, nn.Module]:
     """Segmentors of the ``segmentor`` bundle.
 
     Args:
         root: folder of that bundle.
         names: each ``all`` or a modality; one or several, separated by commas in a text.
+        modalities: what ``all`` means.
+        num_classes: lesion classes they were trained with.
+        ckpt_path: weights of the only name, or a folder with ``<name>/model.pt`` of each, as a cross-validation leaves
+            them; those of the bundle when ``None``.
 
     Raises:
         BundleError: when the weights of one are missing.
+        ValueError: for one file and several names, or a name that reads what ``modalities`` leaves out.
     """
-    return {
-        name: load_weights(
-            from_config(root, "train.json", "network_def", modalities=name), model_file(root, segmentor_weights(name))
-        )
-        for name in (names.split(",") if isinstance(names, str) else names)
-    }
+    names = names.split(",") if isinstance(names, str) else list(names)
+    folder = ckpt_path is not None and Path(ckpt_path).is_dir()
+    if ckpt_path is not None and not folder and len(names) != 1:
+        raise ValueError(f"{ckpt_path} is of one segmentor: give one --segmentor_names, not {', '.join(names)}")
+    found, chosen = {}, parse_modalities(modalities)
+    for name in names:
+        wanted = chosen if name == "all" else parse_modalities(name)
+        if not set(wanted) <= set(chosen):
+            raise ValueError(f"segmentor {name!r} reads what --modalities leaves out, which is {', '.join(chosen)}")
+        read = ",".join(wanted)
+        network = from_config(root, "train.json", "network_def", modalities=read, num_classes=num_classes)
+        own = Path(ckpt_path) / name / "model.pt" if folder else ckpt_path
+        found[name] = load_weights(network, own or model_file(root, segmentor_weights(read)))
+    return found
 
 
 def lesion_fidelity(

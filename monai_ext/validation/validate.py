@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Validation:
         device: device to run on.
         pictures: rows of each kind in the report.
         latent_size: length of the noise behind a map, for the picture.
+        segmentor_names: which segmentors judge.
+        segmentor_weights: folder with ``<name>/model.pt`` of each; those of the bundle when ``None``.
     """
 
     def __init__(
@@ -56,11 +59,13 @@ class Validation:
         device: str | torch.device = "cpu",
         pictures: int = 6,
         latent_size: int = 1920,
+        segmentor_names: str | Sequence[str] = ("all", *MODALITIES),
+        segmentor_weights: str | Path | None = None,
     ) -> None:
         self.synthetic_dir, self.output_dir = Path(synthetic_dir), Path(output_dir)
         self.phantom = not dataset_dir
         cases = held_out_cases(dataset_or_phantom(dataset_dir, phantom_dir), split_file)
-        self.segmentors = open_segmentors(segmentor_root)
+        self.segmentors = open_segmentors(segmentor_root, segmentor_names, ckpt_path=segmentor_weights)
         self.synthetic = SliceDataset(
             find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size
         )
@@ -79,7 +84,7 @@ class Validation:
             "synthetic": {"dir": self.synthetic_dir.name, "samples": len(self.synthetic)},
             "real": {
                 "phantom": self.phantom, "slices": len(self.real),
-                "patients": sorted({c.patient_id for c in self.real.cases}),
+                "patients": self.real.patients,
             },
             "version": __version__,
         }  # fmt: skip

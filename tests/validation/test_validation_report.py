@@ -22,7 +22,7 @@ def real_like(tmp_path, write_case, volumes):
 @pytest.fixture
 def validate(tmp_path, real_like, write_generated, segmentors, monkeypatch):
     """Run a validation of a generated set in a layout, by random segmentors."""
-    monkeypatch.setattr(module, "open_segmentors", lambda root: segmentors)
+    monkeypatch.setattr(module, "open_segmentors", lambda root, names, ckpt_path: segmentors)
 
     def run(layout="brats", **kwargs):
         settings = {
