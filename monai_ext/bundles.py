@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,20 +126,41 @@ def digests(**files: str | Path) -> dict[str, str]:
     return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for name, path in files.items()}
 
 
-def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+def load_weights(network: torch.nn.Module, path: str | Path | None) -> torch.nn.Module:
     """Load a bundle's weights, strictly.
 
     Args:
         network: what they belong to.
-        path: state dictionary written by a training.
+        path: state dictionary written by a training; ``None`` leaves the network as it is.
 
     Raises:
-        RuntimeError: when the file fits another network; the message names the file.
+        RuntimeError: when the file fits another network; the message names the file and what differs.
     """
+    if path is None:
+        return network
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = state.get("model", state)
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise RuntimeError(f"{path} does not fit this network: {error}") from error
+    differences = _differences(network.state_dict(), state)
+    if differences:
+        raise RuntimeError(
+            f"{path} does not fit this network: {differences}; was it trained with other settings "
+            "(modalities, num_classes, roi_size)?"
+        )
+    network.load_state_dict(state, strict=True)
     return network
+
+
+def _differences(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
+    """What keeps one state dictionary from being loaded for another, an example of each kind; empty when nothing."""
+    found = []
+    shapes = [k for k in own if k in given and own[k].shape != given[k].shape]
+    if shapes:
+        theirs, ours = (tuple(state[shapes[0]].shape) for state in (given, own))
+        found.append(
+            f"{len(shapes)} of {len(own)} tensors have another shape ({shapes[0]}: {theirs} in the file, {ours} in the "
+            "network)"
+        )
+    for word, names in (("missing", own.keys() - given.keys()), ("unknown", given.keys() - own.keys())):
+        if names:
+            found.append(f"{len(names)} {word} ({min(names)}{', ...' if len(names) > 1 else ''})")
+    return ", ".join(found)

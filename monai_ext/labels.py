@@ -27,6 +27,21 @@ NUM_CLASSES = len(CLASSES) - 1
 REGIONS: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 """BraTS evaluation regions (whole tumour, tumour core, enhancing tumour) as unions of canonical classes."""
 
+MERGED: Mapping[int, Mapping[int, int]] = {
+    1: {0: 0, 1: 1, 2: 1, 3: 1},
+    2: {0: 0, 1: 1, 2: 2, 3: 1},
+    3: {0: 0, 1: 1, 2: 2, 3: 3},
+}
+"""Number of lesion classes wanted -> canonical class -> class: the whole tumour; core and oedema; all of them.
+
+A class keeps its meaning when it is merged again, so what was written with fewer classes is read with as many."""
+
+_MERGED_NAMES: Mapping[int, Mapping[int, str]] = {
+    1: {0: "background", 1: "WT"},
+    2: {0: "background", 1: "TC", 2: "ED"},
+    3: CLASSES,
+}
+
 
 @dataclass(frozen=True)
 class Convention:
@@ -53,6 +68,43 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 DECATHLON_CHANNELS: tuple[str, ...] = ("t2f", "t1n", "t1c", "t2w")
 """Channel order of Medical Segmentation Decathlon Task01 images: FLAIR, T1w, T1gd, T2w."""
+
+
+def merged_classes(num_classes: int) -> Mapping[int, int]:
+    """Canonical class -> class, for a network that knows fewer; see :data:`MERGED`.
+
+    Args:
+        num_classes: lesion classes wanted, background not counted.
+
+    Raises:
+        ValueError: for a number there is no table for.
+    """
+    if num_classes not in MERGED:
+        raise ValueError(
+            f"num_classes is 1 (whole tumour), 2 (core, oedema) or 3 (NCR, ED, ET), got {num_classes!r}: other "
+            "classes need a table in monai_ext/labels.py"
+        )
+    return MERGED[num_classes]
+
+
+def class_names(num_classes: int = NUM_CLASSES) -> Mapping[int, str]:
+    """Class -> name, background first, where canonical classes are merged into ``num_classes``."""
+    return _MERGED_NAMES[num_classes]
+
+
+def regions(num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
+    """Those of :data:`REGIONS` that ``num_classes`` classes can tell: WT; WT and TC; WT, TC and ET."""
+    return dict(list(REGIONS.items())[:num_classes])
+
+
+def file_values(convention: str, num_classes: int = NUM_CLASSES) -> Mapping[int, int]:
+    """Class -> value in a file of this convention; a whole tumour is 1 in all of them.
+
+    Args:
+        convention: key of :data:`CONVENTIONS`.
+        num_classes: lesion classes that there are.
+    """
+    return MERGED[1] if num_classes == 1 else CONVENTIONS[convention].from_canonical
 
 
 def canonical_modality(name: str) -> str:

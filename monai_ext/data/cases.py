@@ -6,10 +6,10 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from monai_ext.labels import DECATHLON_CHANNELS, MODALITIES, canonical_modality
+from monai_ext.labels import DECATHLON_CHANNELS, MODALITIES, NUM_CLASSES, canonical_modality, merged_classes
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Case:
-    """One imaging session of one patient.
+    """One imaging session of one patient, and how it is to be read.
 
     Args:
         case_id: name of the case; outputs are named after it.
@@ -39,6 +39,8 @@ class Case:
         convention: key of :data:`monai_ext.labels.CONVENTIONS` that its segmentation follows.
         images: canonical modality -> where its volume lies.
         segmentation: where the label volume lies, ``None`` for an unlabelled case.
+        num_classes: lesion classes that its label is read as, see :func:`monai_ext.labels.merged_classes`.
+        resample: read it at 1 mm whatever its spacing; a spacing other than 1 mm is an error without.
     """
 
     case_id: str
@@ -46,6 +48,8 @@ class Case:
     convention: str
     images: dict[str, Source] = field(default_factory=dict)
     segmentation: Source | None = None
+    num_classes: int = NUM_CLASSES
+    resample: bool = False
 
 
 # <case>-t1n.nii.gz (2023 on) and <case>_t1ce.nii.gz (2017 to 2021)
@@ -169,6 +173,8 @@ def find_cases(
     modalities: Sequence[str] = MODALITIES,
     require_segmentation: bool = False,
     on_bad_case: str = "raise",
+    num_classes: int = NUM_CLASSES,
+    resample: bool = False,
 ) -> list[Case]:
     """Find every case under a folder; nothing is read but file names.
 
@@ -180,13 +186,17 @@ def find_cases(
         modalities: canonical modalities a case must have; empty takes what there is.
         require_segmentation: leave out cases without a segmentation (said in the log).
         on_bad_case: ``raise`` at the first case that misses a file, or ``skip`` it with a warning.
+        num_classes: of the cases, see :class:`Case`.
+        resample: likewise.
 
     Returns:
         Cases sorted by id.
 
     Raises:
         CaseError: for a bad case under ``raise``, for two cases of one name, or when nothing usable is found.
+        ValueError: for another ``on_bad_case`` or a number of classes that labels cannot be merged into.
     """
+    merged_classes(num_classes)
     if on_bad_case not in ("raise", "skip"):
         raise ValueError(f"on_bad_case is 'raise' or 'skip', got {on_bad_case!r}")
     everything, problems = list_cases(dataset_dir, modalities)
@@ -210,7 +220,7 @@ def find_cases(
         )
     if unlabelled:
         logger.info("%d cases without segmentation are left out", unlabelled)
-    return cases
+    return [replace(c, num_classes=num_classes, resample=resample) for c in cases]
 
 
 def folder_of(case: Case) -> Path:

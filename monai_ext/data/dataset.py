@@ -11,7 +11,7 @@ import fire
 from monai_ext.data.cases import Case, find_cases
 from monai_ext.data.phantom import write_phantom_cases
 from monai_ext.data.split import load_or_make_split
-from monai_ext.labels import MODALITIES
+from monai_ext.labels import MODALITIES, NUM_CLASSES
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ def open_dataset(
     seed: int = 0,
     require_segmentation: bool = False,
     on_bad_case: str = "raise",
+    num_classes: int = NUM_CLASSES,
+    resample: bool = False,
 ) -> dict[str, list[Case]]:
     """Cases of a folder by side of the split.
 
@@ -53,6 +55,8 @@ def open_dataset(
         seed: of the split and the phantom.
         require_segmentation: leave out cases without one.
         on_bad_case: ``raise`` or ``skip``.
+        num_classes: see :class:`monai_ext.data.Case`.
+        resample: likewise.
 
     Returns:
         ``train``, ``validation`` and ``test`` -> cases.
@@ -63,7 +67,7 @@ def open_dataset(
         ValueError: likewise.
     """
     root = dataset_or_phantom(dataset_dir, phantom_dir, seed)
-    cases = find_cases(root, modalities, on_bad_case=on_bad_case)
+    cases = find_cases(root, modalities, on_bad_case=on_bad_case, num_classes=num_classes, resample=resample)
     sides = load_or_make_split(cases, split_file, fractions, seed)
     if require_segmentation:
         sides = {side: [c for c in found if c.segmentation is not None] for side, found in sides.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_ext.data.atomic import write_json
 from monai_ext.data.nifti import write_nifti
-from monai_ext.labels import CLASSES, CONVENTIONS, DECATHLON_CHANNELS, MODALITIES, MODALITY_TITLES
+from monai_ext.labels import DECATHLON_CHANNELS, MODALITIES, MODALITY_TITLES, NUM_CLASSES, class_names, file_values
 
 LAYOUTS = ("brats", "decathlon", "nnunet")
 CANVAS_SIZE = (240, 240)
@@ -63,15 +63,24 @@ class StudyWriter:
         output_dir: the folder.
         layout: see above.
         modalities: channels of the images, in this order.
+        num_classes: lesion classes of the labels, see :func:`monai_ext.labels.class_names`.
 
     Raises:
         ValueError: for another layout.
     """
 
-    def __init__(self, output_dir: str | Path, layout: str = "brats", modalities: Sequence[str] = MODALITIES) -> None:
+    def __init__(
+        self,
+        output_dir: str | Path,
+        layout: str = "brats",
+        modalities: Sequence[str] = MODALITIES,
+        num_classes: int = NUM_CLASSES,
+    ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, got {layout!r}")
         self.root, self.layout, self.modalities = Path(output_dir), layout, tuple(modalities)
+        self.classes = class_names(num_classes)
+        self.values = file_values("decathlon" if layout == "decathlon" else "brats2023", num_classes)
 
     def files(self, name: str) -> dict[str, Any]:
         """``image`` (a path, or a list with one a modality) and ``label`` of a study, relative to the folder."""
@@ -109,12 +118,11 @@ class StudyWriter:
         if self.layout == "decathlon":
             order = [self.modalities.index(m) for m in DECATHLON_CHANNELS if m in self.modalities]
             write_nifti(self.root / files["image"], np.stack([volumes[i] for i in order], axis=-1))
-            table = CONVENTIONS["decathlon"].from_canonical
-            classes = np.array([table[c] for c in sorted(table)], dtype=np.uint8)[classes]
         else:
             for path, volume in zip(files["image"], volumes):
                 write_nifti(self.root / path, volume)
-        write_nifti(self.root / files["label"], classes)
+        table = np.array([self.values[c] for c in sorted(self.values)], dtype=np.uint8)
+        write_nifti(self.root / files["label"], table[classes])
 
     def write_datalist(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Write ``dataset.json``, the Decathlon datalist of the accepted samples.
@@ -122,11 +130,9 @@ class StudyWriter:
         Args:
             records: manifest lines, each with ``name``.
         """
-        classes = dict(CLASSES)
+        classes = {self.values[k]: v for k, v in self.classes.items()}
         channels = self.modalities
         if self.layout == "decathlon":
-            table = CONVENTIONS["decathlon"].from_canonical
-            classes = {table[k]: v for k, v in CLASSES.items()}
             channels = tuple(m for m in DECATHLON_CHANNELS if m in self.modalities)
         datalist: dict[str, Any] = {
             "name": "BraTS-SYN",

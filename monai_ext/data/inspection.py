@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def inspect_dataset(
     modalities: Sequence[str] = MODALITIES,
     slice_range: Sequence[int] = (55, 105),
     split_file: str | Path | None = None,
+    resample: bool = False,
 ) -> dict[str, Any]:
     """Read every case under a folder once, and describe the lot; nothing is written.
 
@@ -95,6 +97,8 @@ def inspect_dataset(
         slice_range: see :func:`inspect_case`.
         split_file: split to check against the cases; without one, or while it is not there, the split that the first
             training would make is shown.
+        resample: read cases of another spacing than 1 mm as ``--resample true`` does: shapes and slices are then those
+            at 1 mm.
 
     Returns:
         ``dataset_dir``; ``cases``, see :func:`inspect_case`; ``problems``, texts that name the case; ``split``, side ->
@@ -109,7 +113,7 @@ def inspect_dataset(
         problem = f"no case of a known layout under {str(dataset_dir)!r}"
         return {**report, "problems": [problem], "exit_code": NOTHING_FOUND}
     bar = tqdm(cases, desc="reading cases", disable=None)
-    report["cases"] = [inspect_case(case, modalities, slice_range) for case in bar]
+    report["cases"] = [inspect_case(replace(case, resample=resample), modalities, slice_range) for case in bar]
     problems = [f"case {case_id}: {reason}" for case_id, reason in bad]
     problems += [f"case {c['case']}: {text}" for c in report["cases"] for text in c["problems"]]
     repeated = [name for name, count in Counter(c.case_id for c in cases).items() if count > 1]

@@ -1,4 +1,4 @@
-"""Read a case: every volume once, checked, in LPS orientation, labels canonical."""
+"""Read a case: every volume once, checked, in the order of its files, labels canonical."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Spacing
 from monai.utils import optional_import
 
 from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases
 from monai_ext.data.export import is_synthetic
-from monai_ext.labels import CONVENTIONS, DECATHLON_CHANNELS, MODALITIES
+from monai_ext.labels import CONVENTIONS, DECATHLON_CHANNELS, MODALITIES, merged_classes
+from monai_ext.transforms import BrainSpacing
 
+SPACING = (1.0, 1.0, 1.0)  # mm, what every network is trained at
 SPACING_TOLERANCE = 0.02  # mm
 ORIGIN_TOLERANCE = 1.0  # mm
 logger = logging.getLogger(__name__)
@@ -67,12 +69,16 @@ def _pick_volume(case: Case, source: Source, array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _has_spacing(affine: np.ndarray) -> bool:
+    return np.allclose(np.linalg.norm(affine[:3, :3], axis=0), SPACING, atol=SPACING_TOLERANCE)
+
+
 def _check_spacing(case: Case, affine: np.ndarray, path: Path) -> None:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.allclose(spacing, 1.0, atol=SPACING_TOLERANCE):
+    if not _has_spacing(affine):
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
         raise CaseError(
             f"case {case.case_id}: {path.name} has a spacing of {np.round(spacing, 3).tolist()} mm, "
-            "expected 1 mm: resample it first"
+            "expected 1 mm: resample it, or give '--resample true'"
         )
 
 
@@ -84,14 +90,14 @@ def _canonical_label(case: Case, array: np.ndarray, path: Path) -> np.ndarray:
             f"case {case.case_id}: {path.name} has label value(s) {outside}; its layout ({case.convention}) "
             f"allows {sorted(table)}"
         )
-    lookup = np.zeros(max(table) + 1, dtype=np.uint8)
+    lookup, merged = np.zeros(max(table) + 1, dtype=np.uint8), merged_classes(case.num_classes)
     for value, canonical in table.items():
-        lookup[value] = canonical
+        lookup[value] = merged[canonical]
     return lookup[array.astype(np.uint8)]
 
 
 def read_case(
-    case: Case, modalities: Sequence[str] | None = None, label: bool = True
+    case: Case, modalities: Sequence[str] | None = None, label: bool = True, any_spacing: bool = False
 ) -> tuple[MetaTensor, MetaTensor | None]:
     """Read the volumes of a case, each file once.
 
@@ -99,15 +105,17 @@ def read_case(
         case: the case to read.
         modalities: which of its modalities, in this order; all it has when ``None``, the label alone when empty.
         label: read the segmentation too, where there is one.
+        any_spacing: neither refuse nor resample another spacing than 1 mm.
 
     Returns:
-        Image (C, X, Y, Z) float32 and label (1, X, Y, Z) uint8 of canonical classes (or ``None``), in the voxel
-        order of the files, with the affine of the first modality; the meta dictionary holds ``case_id``.
+        Image (C, X, Y, Z) float32 and label (1, X, Y, Z) uint8 of canonical classes, merged as the case says (or
+        ``None``), in the voxel order of the files, with the affine of the first modality; the meta dictionary holds
+        ``case_id``. A case to be resampled comes at 1 mm, images linearly (see
+        :class:`monai_ext.transforms.BrainSpacing`), labels by the nearest neighbour.
 
     Raises:
-        CaseError: for an unreadable file, another shape or other voxel axes among the files, a spacing other than 1
-            mm or
-            a label outside the layout's convention.
+        CaseError: for an unreadable file, another shape or other voxel axes among the files, a spacing other than 1 mm
+            of a case that is not to be resampled, or a label outside the layout's convention.
     """
     sources = [case.images[m] for m in (case.images if modalities is None else modalities)]
     with_label = label and case.segmentation is not None
@@ -118,7 +126,8 @@ def read_case(
     files = {path: _read_file(case, path) for path in dict.fromkeys(s.path for s in sources)}
     first = sources[0].path
     affine = files[first][1]
-    _check_spacing(case, affine, first)
+    if not (case.resample or any_spacing):
+        _check_spacing(case, affine, first)
     arrays = [_pick_volume(case, s, files[s.path][0]) for s in sources]
     for source, array in zip(sources, arrays):
         if array.shape != arrays[0].shape:
@@ -146,11 +155,15 @@ def read_case(
     volumes = np.zeros((len(arrays) - with_label, *arrays[0].shape), dtype=np.float32)
     for volume, array in zip(volumes, arrays):
         volume[...] = array
+    resample = case.resample and not any_spacing and not _has_spacing(affine)
     image = MetaTensor(torch.from_numpy(volumes), affine=torch.from_numpy(affine), meta=dict(meta))
+    if resample and len(volumes):
+        image = BrainSpacing(SPACING)(image)
     if not with_label:
         return image, None
-    classes = _canonical_label(case, arrays[-1], sources[-1].path)
-    return image, MetaTensor(torch.from_numpy(classes[None]), affine=torch.from_numpy(affine), meta=dict(meta))
+    array = _canonical_label(case, arrays[-1], sources[-1].path)
+    classes = MetaTensor(torch.from_numpy(array[None]), affine=torch.from_numpy(affine), meta=dict(meta))
+    return image, Spacing(SPACING, mode="nearest")(classes).to(torch.uint8) if resample else classes
 
 
 class LoadCased(MapTransform):
@@ -165,6 +178,7 @@ class LoadCased(MapTransform):
         keys: the image key (one).
         label_key: where the label goes; ``None`` to leave it unread.
         modalities: modalities to load, in this order.
+        any_spacing: see :func:`read_case`; for a chain that resamples, and inverts that, itself.
         allow_missing_keys: as in ``MapTransform``.
     """
 
@@ -173,10 +187,11 @@ class LoadCased(MapTransform):
         keys: KeysCollection = "image",
         label_key: str | None = "label",
         modalities: Sequence[str] = MODALITIES,
+        any_spacing: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.label_key = label_key
+        self.label_key, self.any_spacing = label_key, any_spacing
         self.modalities = tuple(modalities)
 
     def _case(self, value: Any) -> Case:
@@ -195,7 +210,8 @@ class LoadCased(MapTransform):
         """
         out = dict(data)
         for key in self.key_iterator(out):
-            image, label = read_case(self._case(out[key]), self.modalities, label=self.label_key is not None)
+            case, label_too = self._case(out[key]), self.label_key is not None
+            image, label = read_case(case, self.modalities, label_too, self.any_spacing)
             out[key] = image
             if label is not None:
                 out[self.label_key] = label

@@ -102,7 +102,8 @@ class LesionLoss(nn.Module):
     Args:
         criterion: ``squared`` is the paper's, (label - softmax)^2 on one-hot channels weighted by ``class_weights``;
             ``dice_ce`` is MONAI's Dice + cross-entropy.
-        class_weights: weight of each channel under ``squared``, background first.
+        class_weights: weight of each channel under ``squared``, background first; those of the first channels count
+            where the logits have fewer.
 
     Raises:
         ValueError: for another criterion.
@@ -122,4 +123,5 @@ class LesionLoss(nn.Module):
         if self.criterion == "dice_ce":
             return self.dice_ce(logits, label)
         onehot = F.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
-        return (self.weights * (logits.softmax(1) - onehot).square()).mean()
+        weights = self.weights[:, : logits.shape[1]].to(logits)
+        return (weights * (logits.softmax(1) - onehot).square()).mean()

@@ -15,6 +15,7 @@ from monai_ext.metrics.structure_maps import (
     profile_distance,
     quantiles,
 )
+from monai_ext.metrics.surface_distance import hausdorff95
 
 __all__ = [
     "DiceIndexMetric",
@@ -24,6 +25,7 @@ __all__ = [
     "edge_agreement",
     "edge_profile",
     "frechet_distance",
+    "hausdorff95",
     "index_mse",
     "map_features",
     "maximum_mean_discrepancy",

@@ -90,7 +90,7 @@ class DatasetGenerator:
         self.writer.write_datalist(manifest.records)
         report = self.report()
         write_json(self.writer.root / "report.json", report)
-        write_generation_report(self.writer.root / "report.html", report, self.examples)
+        write_generation_report(self.writer.root / "report.html", report, self.examples, self.writer.modalities)
         if counts["accepted"] < self.num_samples:
             worst = max(("map", "placement", "dice"), key=lambda s: counts[s])
             raise SynthesisError(

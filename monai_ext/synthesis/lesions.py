@@ -20,6 +20,7 @@ from monai_ext.data import (
     read_label_slices,
     read_split,
 )
+from monai_ext.labels import NUM_CLASSES, merged_classes
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,13 @@ class ProceduralLesions:
 
     Args:
         max_tries: draws before a brain is given up.
+        num_classes: lesion classes of a label, see :func:`monai_ext.labels.merged_classes`.
     """
 
-    def __init__(self, max_tries: int = 50) -> None:
+    def __init__(self, max_tries: int = 50, num_classes: int = NUM_CLASSES) -> None:
         self.max_tries = max_tries
+        table = merged_classes(num_classes)
+        self.classes = np.array([table[k] for k in sorted(table)], dtype=np.float32)
 
     def place(self, mask: torch.Tensor, rng: np.random.Generator) -> Placed:
         """See :class:`LesionSource`."""
@@ -78,7 +82,7 @@ class ProceduralLesions:
             label = random_lesion_slice(mask[0].numpy() == 0, rng, max_tries=self.max_tries)
         except ValueError as error:
             raise PlacementError(str(error)) from error
-        return Placed(torch.from_numpy(label[None].astype(np.float32)), "procedural", 1)
+        return Placed(torch.from_numpy(self.classes[label[None]]), "procedural", 1)
 
 
 def open_lesions(
@@ -87,6 +91,8 @@ def open_lesions(
     roi_size: Sequence[int] = (160, 192),
     slice_range: Sequence[int] = (55, 105),
     max_tries: int = 50,
+    num_classes: int = NUM_CLASSES,
+    resample: bool = False,
 ) -> LesionSource:
     """Lesions of the patients under a folder; procedural ones where there is no folder.
 
@@ -97,14 +103,17 @@ def open_lesions(
         roi_size: centre crop, as the networks see it.
         slice_range: slices that labels are taken from; clipped to a volume that has fewer.
         max_tries: draws before a brain is given up.
+        num_classes: see :class:`monai_ext.data.Case`.
+        resample: likewise.
 
     Raises:
         CaseError: when the folder holds no usable segmentation.
     """
     if not label_dir:
         logger.warning("no label_dir given: lesion labels are drawn by procedure, not taken from patients")
-        return ProceduralLesions(max_tries)
-    cases = [c for c in find_cases(label_dir, ()) if c.segmentation is not None]
+        return ProceduralLesions(max_tries, num_classes)
+    found = find_cases(label_dir, (), num_classes=num_classes, resample=resample)
+    cases = [c for c in found if c.segmentation is not None]
     if split_file:
         sides = read_split(split_file)
         held_out = {*sides["validation"], *sides["test"]}

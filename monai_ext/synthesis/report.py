@@ -34,13 +34,19 @@ def study_titles(modalities: Sequence[str] = MODALITIES) -> list[str]:
     return ["map", "brain", "label", *[MODALITY_TITLES[m] for m in modalities], "overlay"]
 
 
-def write_generation_report(path: str | Path, report: Mapping[str, Any], examples: Sequence[Candidate]) -> None:
+def write_generation_report(
+    path: str | Path,
+    report: Mapping[str, Any],
+    examples: Sequence[Candidate],
+    modalities: Sequence[str] = MODALITIES,
+) -> None:
     """Write ``report.html`` of a generation run.
 
     Args:
         path: the file.
         report: what ``report.json`` holds.
         examples: accepted candidates to show.
+        modalities: of their images.
     """
-    picture = as_data_uri(panel([study_row(c) for c in examples], study_titles())) if examples else None
+    picture = as_data_uri(panel([study_row(c) for c in examples], study_titles(modalities))) if examples else None
     render("generation.html", path, report=report, picture=picture)

@@ -33,6 +33,7 @@ from monai_ext.transforms.mask import (
 from monai_ext.transforms.random_label import RandLesionLabel, RandLesionLabelD, RandLesionLabeld, RandLesionLabelDict
 from monai_ext.transforms.regions import LesionRegions, LesionRegionsD, LesionRegionsd, LesionRegionsDict
 from monai_ext.transforms.shift_cutout import RandShiftCutout
+from monai_ext.transforms.spacing import BrainSpacing, BrainSpacingD, BrainSpacingd, BrainSpacingDict
 from monai_ext.transforms.structure import (
     StructuralFeatureMap,
     StructuralFeatureMapD,
@@ -47,6 +48,10 @@ __all__ = [
     "BackgroundMaskD",
     "BackgroundMaskDict",
     "BackgroundMaskd",
+    "BrainSpacing",
+    "BrainSpacingD",
+    "BrainSpacingDict",
+    "BrainSpacingd",
     "ContourMask",
     "ContourMaskD",
     "ContourMaskDict",

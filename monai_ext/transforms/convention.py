@@ -9,7 +9,7 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 
-from monai_ext.labels import CONVENTIONS
+from monai_ext.labels import CONVENTIONS, NUM_CLASSES, file_values
 
 
 class LabelConvention(Transform):
@@ -17,6 +17,7 @@ class LabelConvention(Transform):
 
     Args:
         convention: key of :data:`monai_ext.labels.CONVENTIONS`.
+        num_classes: lesion classes that there are, see :func:`monai_ext.labels.file_values`.
 
     Raises:
         ValueError: for an unknown convention.
@@ -24,10 +25,10 @@ class LabelConvention(Transform):
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, convention: str = "brats2023") -> None:
+    def __init__(self, convention: str = "brats2023", num_classes: int = NUM_CLASSES) -> None:
         if convention not in CONVENTIONS:
             raise ValueError(f"label convention is one of {', '.join(CONVENTIONS)}, got {convention!r}")
-        self.table = dict(CONVENTIONS[convention].from_canonical)
+        self.table = dict(file_values(convention, num_classes))
 
     def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
         """Apply to a label map of any shape; dtype and metadata are kept."""
@@ -42,14 +43,21 @@ class LabelConventiond(MapTransform):
     Args:
         keys: label maps of canonical classes.
         convention: key of :data:`monai_ext.labels.CONVENTIONS`.
+        num_classes: see :class:`LabelConvention`.
         allow_missing_keys: as in ``MapTransform``.
     """
 
     backend = LabelConvention.backend
 
-    def __init__(self, keys: KeysCollection, convention: str = "brats2023", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        convention: str = "brats2023",
+        num_classes: int = NUM_CLASSES,
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.convention = LabelConvention(convention)
+        self.convention = LabelConvention(convention, num_classes)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         out = dict(data)

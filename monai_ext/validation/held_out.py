@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from monai_ext.data import Case, LeakError, find_cases, read_split
+from monai_ext.labels import MODALITIES, NUM_CLASSES
 
 logger = logging.getLogger(__name__)
 
 
-def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None, on_bad_case: str = "raise") -> list[Case]:
+def held_out_cases(
+    dataset_dir: str | Path,
+    split_file: str | Path | None,
+    on_bad_case: str = "raise",
+    modalities: Sequence[str] = MODALITIES,
+    num_classes: int = NUM_CLASSES,
+    resample: bool = False,
+) -> list[Case]:
     """Labelled cases under a folder whose patients took no part in the training of the judging weights.
 
     Args:
@@ -18,6 +27,9 @@ def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None, on_ba
         split_file: the split of that training; patients it does not know are held out by themselves. ``None`` when the
             weights come from no patient (a phantom).
         on_bad_case: ``raise`` or ``skip``.
+        modalities: those that a case must have.
+        num_classes: see :class:`monai_ext.data.Case`.
+        resample: likewise.
 
     Returns:
         Cases of the test side and of unknown patients.
@@ -26,7 +38,7 @@ def held_out_cases(dataset_dir: str | Path, split_file: str | Path | None, on_ba
         CaseError: see :func:`monai_ext.data.find_cases`; for a folder without labelled cases too.
         LeakError: when every case was used in training.
     """
-    cases = find_cases(dataset_dir, require_segmentation=True, on_bad_case=on_bad_case)
+    cases = find_cases(dataset_dir, modalities, True, on_bad_case, num_classes, resample)
     if split_file is None:
         return cases
     sides = read_split(split_file)

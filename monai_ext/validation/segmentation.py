@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn as nn
+from monai.inferers import Inferer, SimpleInferer
 from tqdm import tqdm
 
 from monai_ext.data import SliceDataset
@@ -18,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def predict(
-    network: nn.Module, images: torch.Tensor, batch_size: int = 16, device: str | torch.device = "cpu"
+    network: nn.Module,
+    images: torch.Tensor,
+    batch_size: int = 16,
+    device: str | torch.device = "cpu",
+    inferer: Inferer | None = None,
 ) -> torch.Tensor:
     """Canonical classes of slices.
 
@@ -27,13 +32,14 @@ def predict(
         images: (Z, C, H, W) float32 in [0, 1].
         batch_size: slices at a time.
         device: device to run on.
+        inferer: how the network is applied to a batch; directly when ``None``.
 
     Returns:
         (Z, H, W) uint8 on the CPU.
     """
-    network = network.to(device).eval()
+    network, inferer = network.to(device).eval(), inferer or SimpleInferer()
     with torch.no_grad():
-        parts = [network(part.to(device)).argmax(1).to(torch.uint8).cpu() for part in images.split(batch_size)]
+        parts = [inferer(part.to(device), network).argmax(1).to(torch.uint8).cpu() for part in images.split(batch_size)]
     return torch.cat(parts)
 
 
@@ -52,8 +58,10 @@ def evaluate_cases(
     batch_size: int = 16,
     device: str | torch.device = "cpu",
     progress: bool = True,
+    inferer: Inferer | None = None,
+    detailed: bool = False,
 ) -> dict[str, Any]:
-    """Scores of a segmentor by case.
+    """Scores of a segmentor by case, that is a session of a patient.
 
     Args:
         network: (B, C, H, W) -> logits.
@@ -62,13 +70,14 @@ def evaluate_cases(
         batch_size: slices at a time.
         device: device to run on.
         progress: show a progress bar.
+        inferer: see :func:`predict`.
+        detailed: HD95 and ``by_slice`` too.
 
     Returns:
         ``cases`` (a dictionary a case: id, patient, slices, and :func:`monai_ext.metrics.segmentation_scores` of its
-        stack),
-        ``mean`` over cases, and ``lesion_slices``, :func:`monai_ext.metrics.slice_scores` averaged over every slice
-        with a
-        lesion.
+        stack), ``mean`` over cases, and ``lesion_slices``, :func:`monai_ext.metrics.slice_scores` averaged over every
+        slice with a lesion. ``detailed`` adds ``by_slice``, a dictionary a slice: id, patient, number of the slice, and
+        its scores, ``None`` where a score is not defined.
 
     Raises:
         ValueError: for a data set with an unlabelled case.
@@ -76,21 +85,32 @@ def evaluate_cases(
     unlabelled = [c.case_id for c in dataset.cases if c.segmentation is None]
     if unlabelled:
         raise ValueError(f"case {unlabelled[0]} has no segmentation to compare with")
-    rows, by_slice = [], []
+    num_classes = dataset.cases[0].num_classes
+    rows, by_slice, slice_rows = [], [], []
     for case_id, indices in tqdm(
         case_stacks(dataset).items(), desc="evaluating", unit="case", disable=None if progress else True
     ):
         items = [dataset.raw(i) for i in indices]
         images = torch.stack([i["image"] for i in items])
         label = torch.cat([i["label"] for i in items]).to(torch.uint8)
-        pred = predict(network, images if channels is None else images[:, list(channels)], batch_size, device)
-        scores = {k: round(v, 4) for k, v in segmentation_scores(pred, label).items()}
-        rows.append({"case_id": case_id, "patient_id": items[0]["patient_id"], "slices": len(items), **scores})
-        by_slice.append(slice_scores(pred, label))
+        images = images if channels is None else images[:, list(channels)]
+        pred = predict(network, images, batch_size, device, inferer)
+        whose = {"case_id": case_id, "patient_id": items[0]["patient_id"]}
+        scores = segmentation_scores(pred, label, num_classes, surface=detailed)
+        rows.append({**whose, "slices": len(items), **{k: round(v, 4) for k, v in scores.items()}})
+        by_slice.append(slice_scores(pred, label, num_classes, surface=detailed))
+        for i, item in enumerate(items):
+            values = {name: _defined(column[i]) for name, column in by_slice[-1].items()}
+            slice_rows.append({**whose, "slice": item["slice"], **values})
     names = list(by_slice[0])
     joined = {n: np.concatenate([b[n] for b in by_slice]) for n in names}
     numbers = [{k: v for k, v in r.items() if isinstance(v, float)} for r in rows]
-    return {"cases": rows, "mean": mean_scores(numbers), "lesion_slices": lesion_slice_means(joined)}
+    report = {"cases": rows, "mean": mean_scores(numbers), "lesion_slices": lesion_slice_means(joined)}
+    return {**report, "by_slice": slice_rows} if detailed else report
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
 
 
 def lesion_slice_means(scores: dict[str, np.ndarray]) -> dict[str, float | int | None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
+from monai.inferers import Inferer
 
 from monai_ext import __version__
 from monai_ext.data import SliceDataset, atomic_path, write_json
@@ -24,8 +25,12 @@ def evaluate_segmentors(
     output_dir: str | Path,
     batch_size: int = 16,
     device: str | torch.device = "cpu",
+    inferer: Inferer | None = None,
 ) -> dict[str, Any]:
-    """Scores of segmentors on held-out cases; writes ``metrics.json`` and ``cases.csv``.
+    """Scores of segmentors on held-out cases, by case and by slice.
+
+    Writes ``metrics.json`` (what is returned) and ``cases.csv``, a row a segmentor and case; ``slices.json`` (segmentor
+    -> list) and ``slices.csv``, a row a segmentor and slice.
 
     Args:
         segmentors: ``all`` or a modality -> network.
@@ -33,20 +38,32 @@ def evaluate_segmentors(
         output_dir: where the files go.
         batch_size: slices at a time.
         device: device to run on.
+        inferer: see :func:`monai_ext.validation.predict`.
 
     Returns:
         Segmentor -> :func:`monai_ext.validation.evaluate_cases`, and the data's description.
     """
     report: dict[str, Any] = {"segmentors": {}}
+    slices: dict[str, list[dict[str, Any]]] = {}
     for name, network in segmentors.items():
         channels = None if name == "all" else [dataset.modalities.index(name)]
-        report["segmentors"][name] = evaluate_cases(network, dataset, channels, batch_size, device)
-        logger.info("%s: %s", name, report["segmentors"][name]["mean"])
-    report.update(patients=sorted({c.patient_id for c in dataset.cases}), slices=len(dataset), version=__version__)
-    rows = [{"segmentor": n, **r} for n, s in report["segmentors"].items() for r in s["cases"]]
-    write_json(Path(output_dir) / "metrics.json", report)
-    with atomic_path(Path(output_dir) / "cases.csv") as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        judged = evaluate_cases(network, dataset, channels, batch_size, device, inferer=inferer, detailed=True)
+        slices[name] = judged.pop("by_slice")
+        report["segmentors"][name] = judged
+        logger.info("%s: %s", name, judged["mean"])
+    report.update(patients=dataset.patients, slices=len(dataset), version=__version__)
+    root = Path(output_dir)
+    write_json(root / "metrics.json", report)
+    write_json(root / "slices.json", slices)
+    _write_csv(root / "cases.csv", {n: s["cases"] for n, s in report["segmentors"].items()})
+    _write_csv(root / "slices.csv", slices)
     return report
+
+
+def _write_csv(path: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """A row a segmentor and case, or slice; nothing in a cell whose score is not defined."""
+    lines = [{"segmentor": name, **row} for name, found in rows.items() for row in found]
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_ext.labels import merged_classes
 from monai_ext.metrics import mean_scores, segmentation_scores, slice_scores
 
 LABEL = torch.tensor([[[1, 2], [3, 0]], [[0, 0], [0, 0]], [[2, 2], [0, 0]]])
@@ -54,6 +55,33 @@ def test_slice_scores():
     np.testing.assert_allclose(scores["WT"], [4 / 5, np.nan, 2 * 2 / (3 + 2)], rtol=1e-6)
     np.testing.assert_allclose(scores["TC"], [2 / 3, np.nan, np.nan], rtol=1e-6)
     np.testing.assert_allclose(scores["ET"], [0.0, np.nan, np.nan])
+
+
+def test_surface_distances():
+    """Slices of 2 x 2 pixels: by case in 3-D, by slice in 2-D and only where the label has the region."""
+    scores = segmentation_scores(PRED, LABEL, surface=True)
+    assert list(scores) == ["dice_index", "mse", "WT", "TC", "ET", "hd95_WT", "hd95_TC", "hd95_ET"]
+    # enhancing: predicted at (1, 0, 1), labelled at (0, 1, 0)
+    assert scores["hd95_ET"] == pytest.approx(np.sqrt(3))
+    # core: predicted at (0, 0, 0), (1, 0, 1), (2, 0, 1); labelled at (0, 0, 0) and (0, 1, 0): 0, sqrt 2, sqrt 5
+    assert scores["hd95_TC"] == pytest.approx(np.quantile([0, np.sqrt(2), np.sqrt(5)], 0.95))
+    by_slice = slice_scores(PRED, LABEL, surface=True)
+    np.testing.assert_allclose(by_slice["hd95_ET"], [np.sqrt(8), np.nan, np.nan], rtol=1e-6)  # missed: the diagonal
+    np.testing.assert_allclose(by_slice["hd95_TC"], [np.quantile([0, 1], 0.95), np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(by_slice["hd95_WT"][1:], [np.nan, np.quantile([0, 0, 1], 0.95)], rtol=1e-6)
+    assert "hd95_WT" not in slice_scores(PRED, LABEL)
+
+
+@pytest.mark.parametrize("num_classes, names", [(1, ["WT"]), (2, ["WT", "TC"])])
+def test_fewer_classes_tell_fewer_regions(num_classes, names):
+    """Merged labels: the regions that are left score as they do with every class."""
+    table = torch.tensor([merged_classes(num_classes)[k] for k in range(4)])
+    scores = segmentation_scores(table[PRED], table[LABEL], num_classes, surface=True)
+    assert list(scores) == ["dice_index", "mse", *names, *(f"hd95_{n}" for n in names)]
+    everything = segmentation_scores(PRED, LABEL, surface=True)
+    assert {n: scores[n] for n in names} == {n: everything[n] for n in names}
+    by_slice = slice_scores(table[PRED], table[LABEL], num_classes)
+    assert list(by_slice) == ["dice_index", "mse", *names]
 
 
 def test_mean_scores():

@@ -6,6 +6,7 @@ from monai_ext import transforms
 
 NAMES = [
     "BackgroundMask",
+    "BrainSpacing",
     "ContourMask",
     "EraseLesion",
     "FuseLesion",

@@ -102,6 +102,22 @@ def test_lesion_fidelity(make_dataset, constant, dataset):
     assert out["t1n"]["ratio"] == dict.fromkeys(("dice_index", "WT", "TC", "ET"))
 
 
+def test_a_row_a_slice(dataset, constant):
+    """Oedema everywhere, in slices of 16 x 16: the whole tumour is found, core and enhancing tumour are missed."""
+    out = evaluate_cases(constant(2), dataset, progress=False, detailed=True)
+    plain = evaluate_cases(constant(2), dataset, progress=False)
+    assert "by_slice" not in plain and plain["cases"][0].items() <= out["cases"][0].items()
+    diagonal = {"slice": np.sqrt(2 * 16**2), "case": np.sqrt(2 * 16**2 + 6**2)}
+    assert out["cases"][0]["hd95_ET"] == pytest.approx(diagonal["case"], abs=1e-4)
+    rows = out["by_slice"]
+    assert [(r["case_id"], r["slice"]) for r in rows] == [(p, z) for p in ("P0", "P1") for z in range(2, 8)]
+    empty, lesion = rows[0], rows[1]
+    assert empty["WT"] is None and empty["hd95_WT"] is None and empty["mse"] == 4
+    assert lesion["WT"] == pytest.approx(2 * WHOLE / (WHOLE + PIXELS), abs=1e-4)
+    assert lesion["hd95_TC"] == lesion["hd95_ET"] == pytest.approx(diagonal["slice"], abs=1e-4)
+    assert out["lesion_slices"]["hd95_TC"] == lesion["hd95_TC"]
+
+
 def test_evaluate_segmentors(tmp_path, make_dataset, segmentors):
     report = evaluate_segmentors(segmentors, make_dataset(2, roi_size=(32, 32)), tmp_path / "new")
     assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == report
@@ -111,3 +127,11 @@ def test_evaluate_segmentors(tmp_path, make_dataset, segmentors):
         rows = list(csv.DictReader(stream))
     assert [(r["segmentor"], r["case_id"]) for r in rows] == [(s, p) for s in segmentors for p in ("P0", "P1")]
     assert float(rows[2]["WT"]) == report["segmentors"]["t1n"]["cases"][0]["WT"]
+    assert float(rows[2]["hd95_ET"]) == report["segmentors"]["t1n"]["cases"][0]["hd95_ET"]
+    slices = json.loads((tmp_path / "new" / "slices.json").read_text())
+    assert {n: len(s) for n, s in slices.items()} == dict.fromkeys(segmentors, 12)
+    with (tmp_path / "new" / "slices.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 60 and list(rows[0]) == ["segmentor", *slices["all"][0]]
+    assert [r["WT"] == "" for r in rows[:6]] == [True, False, False, False, False, True]
+    assert float(rows[1]["dice_index"]) == slices["all"][1]["dice_index"]
