@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
-from monai_ext.bundles import BundleError, bundle_root
+from monai_ext.bundles import BundleError, flag
 from monai_ext.data.atomic import write_json
 from monai_ext.data.inspection import describe, inspect_dataset
 from monai_ext.labels import parse_modalities
@@ -25,6 +22,7 @@ def check_dataset(
     split: str | None = None,
     modalities: Any = "all",
     slice_range: Any = (55, 105),
+    resample: bool = False,
 ) -> None:
     """Say what a folder of cases holds and what is wrong with it: exit code 0 all good, 1 problems, 2 no case found.
 
@@ -34,9 +32,10 @@ def check_dataset(
         split: split file to check against the cases.
         modalities: those that each case must have.
         slice_range: first slice wanted and the one after the last.
+        resample: read cases of another spacing as the trainings do with ``--resample true``.
     """
     try:
-        report = inspect_dataset(str(dataset_dir), parse_modalities(modalities), slice_range, split)
+        report = inspect_dataset(str(dataset_dir), parse_modalities(modalities), slice_range, split, flag(resample))
     except ValueError as error:
         _fail(error)
     print(describe(report))
@@ -62,32 +61,21 @@ def package(out: str = "dist", bundles: Any = BUNDLES, url: str = "") -> None:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def overview() -> str:
-    """Everything there is to run, as text."""
-    lines = [
-        "Labelled synthetic brain MRI on MONAI.",
-        "",
-        "python -m monai_ext check_dataset DIR [--json FILE] [--split FILE]   what a folder of cases holds",
-        "python -m monai_ext package [--out dist] [--bundles NAMES]           zips of the bundles",
-        "python -m monai_ext COMMAND --help                                   its arguments",
-        "",
-        "python -m monai.bundle run --config_file CONFIG [--key value ...]    with one of these configs:",
-    ]
-    for name in BUNDLES:
-        try:
-            root = Path(bundle_root(name))
-        except BundleError:
-            continue
-        configs = sorted(p for p in (root / "configs").glob("*.json") if p.name != "metadata.json")
-        lines += [f"  {_shown(path)}{_note(path)}" for path in configs]
-    lines += ["", "The keys of a config, their defaults and meaning: docs/README.md of its bundle."]
-    return "\n".join(lines)
+def export(bundle: str, out: str = "exported", formats: Any = ("torchscript",), **keys: Any) -> None:
+    """Write the network of a bundle as TorchScript or ONNX, for any batch size.
 
+    Args:
+        bundle: its name.
+        out: folder of the files.
+        formats: torchscript, onnx, or both with a comma between them.
+        keys: of the bundle's inference.json, for instance --ckpt_path FILE.
+    """
+    from monai_ext.exporting import export_bundle  # with MONAI's exports behind it, too slow for every command
 
-def _note(path: Path) -> str:
-    whole = "imports" in ConfigParser.load_config_file(path)
-    return "" if whole else """  (changes train.json: --config_file "['TRAIN', 'THIS']")"""
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    chosen = formats.split(",") if isinstance(formats, str) else list(formats)
+    try:
+        files = export_bundle(str(bundle), str(out), chosen, **keys)
+    except (BundleError, ValueError) as error:
+        _fail(error)
+    for path in files:
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

@@ -13,8 +13,8 @@ from monai_ext.data.atomic import atomic_path, write_json
 
 PACKAGE = Path(__file__).resolve().parent
 BUNDLES = ("featgen", "cgan", "segmentor", "synthesis")
-PARTS = {"synthesis": ("featgen", "cgan", "segmentor"), "cgan": ("segmentor",)}
-"""Bundles that a bundle reads the weights of; they go into its zip. ``cgan`` is evaluated by the segmentors."""
+PARTS = {"synthesis": ("featgen", "cgan", "segmentor"), "cgan": ("featgen", "segmentor")}
+"""Bundles that a bundle reads; they go into its zip. ``cgan`` may take maps of ``featgen``; segmentors evaluate it."""
 
 CONTENT = ("LICENSE", "configs", "docs", "large_files.yml", "models")
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say

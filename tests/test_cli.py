@@ -14,8 +14,8 @@ import torch
 from monai_ext import cli
 from monai_ext.bundles import flag
 from monai_ext.cli import UnknownKeyError, given_keys, refuse_unknown_keys, user_error
-from monai_ext.commands import overview
 from monai_ext.data import CaseError, find_cases
+from monai_ext.overview import overview
 
 ROOT = Path(__file__).parents[1]
 SEGMENTOR = ROOT / "bundles" / "segmentor" / "configs" / "inference.json"
@@ -128,9 +128,9 @@ def test_programs_are_left_alone(monkeypatch):
     assert sys.excepthook is hook
 
 
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+def run(*arguments: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )  # fmt: skip
 
@@ -160,12 +160,27 @@ def test_commands_that_fail(tmp_path, cases_dir):
     assert done.returncode == 1 and "Traceback" in done.stderr and "BundleError" in done.stderr
 
 
+def test_run_by_name(tmp_path):
+    """From any folder: a wrong key is refused like MONAI's own command line does, missing weights are named."""
+    lines = problem_lines(run("monai_ext", "run", "segmentor/inference", "--dataset_di", tmp_path, cwd=tmp_path))
+    assert lines[0] == "error: no key --dataset_di in inference.json: did you mean --dataset_dir?"
+    absent = tmp_path / "absent.pt"
+    lines = problem_lines(run("monai_ext", "run", "synthesis/generate", "--featgen_weights", absent, cwd=tmp_path))
+    assert lines[0].startswith("error: ") and str(absent) in lines[0]
+    lines = problem_lines(run("monai_ext", "export", "synthesis", "--cgan_weights", absent, "--out", tmp_path / "out"))
+    assert lines[0].startswith("error: ") and str(absent) in lines[0]
+
+
 def test_overview(monkeypatch):
     monkeypatch.chdir(ROOT)
     text = overview()
     for path in ROOT.glob("bundles/*/configs/*.json"):
-        shown = f"  {path.relative_to(ROOT)}"
-        shown += "\n" if "imports" in json.loads(path.read_text(encoding="utf-8")) else "  (changes train.json: "
-        assert path.name == "metadata.json" or shown in text
+        name = f"{path.parts[-3]}/{path.stem} "
+        assert path.name == "metadata.json" or (name in text and str(path.relative_to(ROOT)) in text)
+    for name in ("run ", "check_dataset ", "export ", "package "):
+        assert f"\n  {name}" in text
+    for path in (ROOT / "scripts").iterdir():
+        if path.name != "stargan.py":  # a reference for benchmark.py
+            assert path.is_dir() or f"  scripts/{path.name}: " in text
     done = run("monai_ext", "--help")
     assert done.returncode == 0 and done.stdout.strip() == text

@@ -13,7 +13,11 @@ from monai_ext.labels import (
     NUM_CLASSES,
     REGIONS,
     canonical_modality,
+    class_names,
+    file_values,
+    merged_classes,
     parse_modalities,
+    regions,
 )
 
 
@@ -87,3 +91,37 @@ def test_tables_agree():
     assert REGIONS == {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
     assert sorted(DECATHLON_CHANNELS) == sorted(MODALITIES) == sorted(MODALITY_TITLES)
     assert [MODALITY_TITLES[m] for m in DECATHLON_CHANNELS] == ["FLAIR", "T1", "T1c", "T2"]
+
+
+@pytest.mark.parametrize(
+    "num_classes, merged, names, regions_left",
+    [
+        (1, [0, 1, 1, 1], ["background", "WT"], ["WT"]),
+        (2, [0, 1, 2, 1], ["background", "TC", "ED"], ["WT", "TC"]),
+        (3, [0, 1, 2, 3], ["background", "NCR", "ED", "ET"], ["WT", "TC", "ET"]),
+    ],
+)
+def test_merged_classes(num_classes, merged, names, regions_left):
+    table = merged_classes(num_classes)
+    assert [table[k] for k in sorted(CLASSES)] == merged
+    assert [table[c] for c in merged] == merged, "merged once more it says the same"
+    assert list(class_names(num_classes).values()) == names and list(regions(num_classes)) == regions_left
+    # a region holds the same voxels before and after
+    for values in regions(num_classes).values():
+        assert {k for k in CLASSES if k in values} == {k for k in CLASSES if k and table[k] in values}
+
+
+@pytest.mark.parametrize("number", [0, 4, 2.5])
+def test_classes_without_a_table(number):
+    with pytest.raises(ValueError, match="num_classes is 1 .* or 3 .*, got"):
+        merged_classes(number)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_values_in_files(convention):
+    """What is written with fewer classes is read with as many."""
+    for number in (1, 2, 3):
+        values = file_values(convention, number)
+        read = [merged_classes(number)[CONVENTIONS[convention].to_canonical[values[k]]] for k in class_names(number)]
+        assert read == list(class_names(number))
+    assert [file_values(convention, 1)[k] for k in (0, 1)] == [0, 1]

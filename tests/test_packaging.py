@@ -13,7 +13,7 @@ import pytest
 
 from monai_ext import bundles as bundles_module
 from monai_ext.bundles import BundleError, bundle_root
-from monai_ext.packaging import PACKAGE, UNPACKED, package_bundles, requirements
+from monai_ext.packaging import BUNDLES, PACKAGE, PARTS, UNPACKED, package_bundles, requirements
 
 ROOT = Path(__file__).parents[1]
 VERSION = "9.8.7"
@@ -51,7 +51,8 @@ def test_content(bundles, tmp_path):
     assert [z.name for z in zips] == [f"{n}_v{VERSION}.zip" for n in ("featgen", "cgan", "segmentor", "synthesis")]
     own = ("LICENSE", "configs/metadata.json", "configs/train.json", "docs/README.md", "models/model.pt")
     assert names(zips[0]) == {f"featgen/{n}" for n in (*own, "requirements.txt")}
-    assert names(zips[1]) == {f"cgan/{n}" for n in (*own, *(f"segmentor/{n}" for n in own), "requirements.txt")}
+    inner = {f"cgan/{part}/{n}" for part in ("featgen", "segmentor") for n in own}
+    assert names(zips[1]) == {f"cgan/{n}" for n in (*own, "requirements.txt")} | inner
     parts = {f"synthesis/{part}/{n}" for part in ("featgen", "cgan", "segmentor") for n in own}
     mine = {f"synthesis/{n}" for n in own if "model.pt" not in n and "train.json" not in n}
     assert names(zips[3]) == parts | mine | {"synthesis/requirements.txt"}
@@ -109,6 +110,16 @@ def test_refuses(bundles, tmp_path):
     with pytest.raises(BundleError, match="cgan/models/model.pt does not exist: is the bundle complete, and trained"):
         package_bundles(bundles, tmp_path / "dist", ["synthesis"])
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_zip_holds_every_bundle_that_it_reads(name):
+    """Whatever a config of the bundle, or of one inside it, looks up by name."""
+    there = {name, *PARTS.get(name, ())}
+    for bundle in there:
+        for config in (ROOT / "bundles" / bundle / "configs").glob("*.json"):
+            asked = set(re.findall(r"bundle_root\('(\w+)'\)", config.read_text(encoding="utf-8")))
+            assert asked <= there, f"{config.name} of {bundle} reads {asked - there}"
 
 
 @pytest.mark.parametrize("name", ["featgen", "cgan", "segmentor", "synthesis"])

@@ -68,8 +68,8 @@ class AdversarialTrainer(Trainer):
 
     MONAI's ``GanTrainer`` never shows the batch to the generator and its ``AdversarialTrainer`` takes the condition for
     the real image; neither fits several networks and many loss terms. This one is a ``Trainer``, so every MONAI handler
-    attaches. Its output per iteration is ``{"loss": generator total, "losses": {name: float}, "case_id": ...}``, the
-    terms of the discriminators prefixed ``d_``.
+    attaches. Its output per iteration is a list of one, ``{"loss": generator total, "losses": {name: float}, "case_id":
+    ...}``, the terms of the discriminators prefixed ``d_``.
 
     In a process group every rank takes its own batches. All start from the parameters and buffers of rank 0, and each
     side's gradients are averaged before its optimiser steps, so that the ranks stay equal and N of them with a batch of
@@ -178,9 +178,10 @@ class AdversarialTrainer(Trainer):
             **{n: float(v.detach()) for n, v in g_terms.items()},
             **{f"d_{n}": float(v.detach()) for n, v in d_terms.items()},
         }
-        state.output = {
-            CommonKeys.LOSS: float(g_loss.detach()), "d_loss": float(d_loss.detach()), "losses": losses,
-            "case_id": batchdata.get("case_id"),
-        }  # fmt: skip
+        # a list, as MONAI's trainers have after decollating: `--tracking mlflow` reads the loss of its first item
+        state.output = [
+            {CommonKeys.LOSS: float(g_loss.detach()), "d_loss": float(d_loss.detach()), "losses": losses,
+             "case_id": batchdata.get("case_id")}
+        ]  # fmt: skip
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return state.output

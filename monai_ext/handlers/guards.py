@@ -7,6 +7,8 @@ import math
 
 from ignite.engine import Engine, Events
 
+from monai_ext.handlers.progress import first_item
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ class LossGuard:
         Raises:
             FloatingPointError: naming the terms, the iteration and the cases.
         """
-        output = engine.state.output
+        output = first_item(engine.state.output)
         bad = [n for n, v in output["losses"].items() if not math.isfinite(v)]
         if bad:
             raise FloatingPointError(
@@ -53,8 +55,9 @@ class DiscriminatorGuard:
 
     def add(self, engine: Engine) -> None:
         """Add one iteration."""
+        losses = first_item(engine.state.output)["losses"]
         for term in self.terms:
-            self._sums[term] = self._sums.get(term, 0.0) + engine.state.output["losses"].get(term, self.threshold)
+            self._sums[term] = self._sums.get(term, 0.0) + losses.get(term, self.threshold)
         self._count += 1
 
     def check(self, engine: Engine) -> None:

@@ -73,5 +73,10 @@ class TrainingProgress:
 
 def loss_terms(output: Any) -> dict[str, float]:
     """Loss, and loss terms where there are some, of a trainer's output (a dictionary, or a list of one an item)."""
-    first = output[0] if isinstance(output, (list, tuple)) else output
+    first = first_item(output)
     return {"loss": float(first["loss"]), **first.get("losses", {})}
+
+
+def first_item(output: Any) -> Mapping[str, Any]:
+    """A trainer's output, or its first item where it is a list of one an item."""
+    return output[0] if isinstance(output, (list, tuple)) else output

@@ -16,8 +16,9 @@ import torch
 
 from monai_ext.bundles import from_config, load_weights
 from monai_ext.data import SliceDataset, find_cases
+from monai_ext.engines import FlipInferer
 from monai_ext.labels import MODALITIES
-from monai_ext.validation import predict
+from monai_ext.validation import evaluate_cases, held_out_cases, predict
 
 SHAPE = (80, 72, 6)
 LPS = np.array([[-1.0, 0, 0, 40], [0, -1.0, 0, 35], [0, 0, 1.0, -3], [0, 0, 0, 1]])
@@ -64,6 +65,22 @@ def test_segmentor_inference(tmp_path, run_bundle, mixed_dir, segmentor_copy, we
         inside = classes[8:-8, 4:-4, 1:-1]  # the first and the last slice are empty
         inside = inside[::-1, ::-1] if case.case_id == "BraTS-TST-00003-000" else inside
         assert (inside == np.moveaxis(expected.numpy(), 0, -1)).mean() > 0.999  # the cache holds half precision
+
+
+def test_flips(tmp_path, run_bundle, mixed_dir, segmentor_copy, weights):
+    """``--tta true``: the class whose softmax, averaged over a slice and its mirror image, is the largest."""
+    settings = {"dataset_dir": mixed_dir, "ckpt_path": weights, "roi_size": [64, 64]}
+    for flag in ("true", "false"):
+        run_bundle("segmentor", "inference", output_dir=tmp_path / flag, tta=flag, **settings)
+    network = load_weights(from_config(segmentor_copy, "train.json", "network_def"), weights).eval()
+    (case,) = find_cases(mixed_dir / "Brats17_TST_2_1")
+    slices = SliceDataset([case], slice_range=(0, 6), roi_size=(64, 64), progress=False)
+    images = torch.stack([slices.raw(i)["image"] for i in range(len(slices))])
+    with torch.no_grad():
+        mean = (network(images).softmax(1) + network(images.flip(2)).softmax(1).flip(2)) / 2
+    made, plain = (read(tmp_path / flag / f"{case.case_id}.nii.gz")[8:-8, 4:-4, 1:-1] for flag in ("true", "false"))
+    assert (made == np.moveaxis(mean.argmax(1).numpy(), 0, -1)).mean() > 0.999
+    assert (made != plain).any()
 
 
 def test_other_orientation_same_lesion(tmp_path, run_bundle, mixed_dir, weights):
@@ -168,6 +185,35 @@ def test_segmentor_evaluation(tmp_path, run_bundle, segmentor_copy, small_dir, s
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["patients"] == HELD_OUT and list(metrics["segmentors"]) == ["all", *MODALITIES]
     assert len((tmp_path / "out" / "cases.csv").read_text().splitlines()) == 6
+    assert len((tmp_path / "out" / "slices.csv").read_text().splitlines()) == 1 + 5 * 4
+    assert metrics["segmentors"]["all"]["mean"].keys() >= {"dice_index", "mse", "WT", "TC", "ET", "hd95_WT"}
+
+
+def test_evaluation_with_flips(tmp_path, run_bundle, segmentor_copy, small_dir, split):
+    """The figures are those of :class:`monai_ext.engines.FlipInferer`, and of one file of weights when it is named."""
+    weights = segmentor_copy / "models" / "model_t2f.pt"
+    settings = {
+        "dataset_dir": small_dir, "split_file": split, "slice_range": [2, 6], "roi_size": [64, 64], "tta": "true",
+        "segmentor_names": "t2f",
+    }  # fmt: skip
+    run_bundle("segmentor", "evaluate", ckpt_path=weights, output_dir=tmp_path / "one", **settings)
+    run_bundle("segmentor", "evaluate", bundle_root=segmentor_copy, output_dir=tmp_path / "other", **settings)
+    one, other = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "other"))
+    assert one == other
+    dataset = SliceDataset(held_out_cases(small_dir, split), slice_range=(2, 6), roi_size=(64, 64), progress=False)
+    network = load_weights(from_config(segmentor_copy, "train.json", "network_def", modalities="t2f"), weights)
+    expected = evaluate_cases(network, dataset, [3], inferer=FlipInferer(), progress=False)
+    assert expected["cases"][0].items() <= one["segmentors"]["t2f"]["cases"][0].items()
+    assert expected != evaluate_cases(network, dataset, [3], progress=False)
+
+
+def test_one_file_is_of_one_segmentor(tmp_path, run_bundle, message_of, segmentor_copy, small_dir, split):
+    with pytest.raises(RuntimeError) as error:
+        run_bundle(
+            "segmentor", "evaluate", ckpt_path=segmentor_copy / "models" / "model.pt", dataset_dir=small_dir,
+            split_file=split, output_dir=tmp_path / "out", slice_range=[2, 6], roi_size=[64, 64],
+        )  # fmt: skip
+    assert "is of one segmentor: give one --segmentor_names, not all, t1n" in message_of(error.value)
 
 
 @pytest.mark.parametrize("names, expected", [("t2f", ["t2f"]), ("all,t1n", ["all", "t1n"]), ('["all"]', ["all"])])

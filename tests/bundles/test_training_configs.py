@@ -104,6 +104,33 @@ def test_the_paper_s_map_stage(train, small_dir, tmp_path):
     assert all(torch.isfinite(v).all() for v in network.state_dict().values())
 
 
+def test_the_paper_s_segmentor(train, small_dir, tmp_path):
+    """``paper.json`` over ``train.json``: squared error, Adam at one learning rate, slices one by one as they are."""
+    parser = train_config("segmentor", "paper", output_dir=str(tmp_path), dataset_dir=str(small_dir)).parser
+    assert (parser["batch_size"], parser["max_epochs"], parser["slice_range"]) == (1, 100, [55, 105])
+    optimizer = parser.get_parsed_content("optimizer")
+    group = optimizer.param_groups[0]
+    assert type(optimizer) is torch.optim.Adam and (group["lr"], group["weight_decay"]) == (1e-4, 0)
+    assert tuple(group["betas"]) == (0.5, 0.999)
+    assert parser.get_parsed_content("lr_scheduler").lr_lambdas[0](10**6) == 1
+    assert parser.get_parsed_content("train::preprocessing").transforms == ()
+    # two pixels, softmax 1/4 each: (3/4)^2 where the class is, (1/4)^2 in the three other channels
+    loss = parser.get_parsed_content("loss")
+    assert float(loss(torch.zeros(1, 4, 1, 2), torch.tensor([[[[0.0, 3.0]]]]))) == pytest.approx((9 + 3) / 16 / 4)
+
+    out = train("segmentor", config="train,paper", batch_size=1, slice_range=[3, 5], samples_per_epoch=2)
+    state = torch.load(out / "checkpoint_epoch=1.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 2
+    network = load_weights(from_config(bundle_root("segmentor"), "train.json", "network_def"), out / "model.pt")
+    assert all(torch.isfinite(v).all() for v in network.state_dict().values())
+
+
+def test_the_paper_s_loss_with_fewer_classes():
+    loss = train_config("segmentor", "paper", num_classes=1).parser.get_parsed_content("loss")
+    found = float(loss(torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, 1)))
+    assert found == pytest.approx((1 + 1) / 4 / 2)
+
+
 def test_a_finished_training_does_nothing_more(train):
     out = train("segmentor")
     before = (out / "model.pt").read_bytes()
@@ -117,6 +144,35 @@ def test_guidance_schemes(train, scheme):
     state = torch.load(out / "checkpoint_epoch=1.pt", weights_only=True)["objective"]
     parts = {k.split(".")[3] for k in state if k.startswith("generator.guidance.parts")}
     assert len(parts) == {"1seg": 1, "1enc_ndec": 4}[scheme]
+
+
+@pytest.mark.parametrize("pairs, sources, targets", [("random", 1, 1), ("all", 4, 3)])
+def test_pairs(small_dir, tmp_path, pairs, sources, targets):
+    settings = {"dataset_dir": small_dir, "output_dir": str(tmp_path), "roi_size": ROI["cgan"], "slice_range": [2, 6]}
+    objective = train_config("cgan", pairs=pairs, **settings).parser.get_parsed_content("objective")
+    assert (objective.num_sources, objective.num_targets) == (sources, targets)
+
+
+def test_the_paper_s_image_stage(train, small_dir, tmp_path):
+    """``paper.json`` over ``train.json``: unpaired, one slice of each modality a step, its weights and losses."""
+    settings = {"dataset_dir": small_dir, "roi_size": ROI["cgan"], "slice_range": [2, 6]}
+    parser = train_config("cgan", "paper", output_dir=str(tmp_path / "unused"), **settings).parser
+    objective = parser.get_parsed_content("objective")
+    assert not objective.paired and (objective.num_sources, objective.num_targets) == (4, 3)
+    assert objective.lesion_loss.criterion == "squared" and objective.augment is None
+    assert objective.weights["structure"] == 15 and objective.weights["cycle_consistency"] == 2
+    assert objective.discriminator["image"].condition_channels == 0 and objective.map_channels == [0, 1, 2, 3]
+    default = train_config("cgan", output_dir=str(tmp_path / "unused"), **settings).parser
+    assert default.get_parsed_content("objective_def::weights").keys() == objective.weights.keys()
+    for side in ("optimizer", "discriminator_optimizer"):
+        group = parser.get_parsed_content(side).param_groups[0]
+        assert group["lr"] == 1e-4 and tuple(group["betas"]) == (0.5, 0.999)
+
+    del parser, objective, default
+    out = train("cgan", config="train,paper", batch_size=1, slice_range=[3, 5])
+    network = from_config(bundle_root("cgan"), "train.json", "network_def")
+    load_weights(network, out / "model.pt")
+    assert all(torch.isfinite(v).all() for v in network.state_dict().values())
 
 
 def test_unpaired(train):

@@ -77,7 +77,7 @@ def test_one_step_by_hand():
     # G is judged by the discriminator that has just learnt, d = 0.39:
     # d/dw [3 (2w - 3)^2 + 0.5 (0.39 * 2w - 1)^2] at 1 = -12 - 0.1716
     assert toy.w == pytest.approx(1 + 0.121716)
-    output = trainer.state.output
+    (output,) = trainer.state.output
     assert output["losses"] == pytest.approx({"fit": 1.0, "fool": 0.0484, "d_real": 0.25, "d_fake": 1.0})
     assert output["loss"] == pytest.approx(3 + 0.5 * 0.0484) and output["d_loss"] == pytest.approx(2.25)
     assert output["case_id"] == ["P1"]
@@ -147,7 +147,7 @@ def test_noise_is_of_seed_and_iteration():
     def noises(seed, max_epochs=2, batches=3):
         toy, seen = Toy(1.0, 0.5, fit=0.0, noise=1.0), []
         trainer = toy_trainer(toy, [batch(1.0, 1.0)] * batches, lr=0.0, max_epochs=max_epochs, seed=seed)
-        trainer.add_event_handler("ITERATION_COMPLETED", lambda e: seen.append(e.state.output["losses"]["noise"]))
+        trainer.add_event_handler("ITERATION_COMPLETED", lambda e: seen.append(e.state.output[0]["losses"]["noise"]))
         trainer.run()
         return seen
 
@@ -205,7 +205,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path, make_dataset, cg
     assert second.state.epoch == whole.state.epoch == 4 and second.state.iteration == whole.state.iteration == 8
     for name in ("objective", "average", "g", "d"):
         assert_same(state[name].state_dict(), expected[name].state_dict())
-    assert second.state.output["losses"] == whole.state.output["losses"]
+    assert second.state.output[0]["losses"] == whole.state.output[0]["losses"]
 
 
 def test_two_runs_are_equal_and_other_seeds_differ(make_dataset, cgan_objective):
@@ -224,7 +224,7 @@ def test_bfloat16_keeps_float32_weights(make_dataset, cgan_objective):
     trainer.run()
     for name, value in state["objective"].state_dict().items():
         assert value.dtype == before[name].dtype == torch.float32 and torch.isfinite(value).all()
-    assert all(torch.isfinite(torch.tensor(v)) for v in trainer.state.output["losses"].values())
+    assert all(torch.isfinite(torch.tensor(v)) for v in trainer.state.output[0]["losses"].values())
 
 
 def test_weight_of_an_unknown_term_is_refused():

@@ -396,7 +396,7 @@ def test_training_changes_both_sides(featgen_objective, batch, amp):
     still = [n for n, p in objective.named_parameters() if torch.equal(p, before[n])]
     assert not [n for n in still if n.endswith("weight")]
     assert all(torch.isfinite(p).all() for p in objective.parameters())
-    assert set(engine.state.output["losses"]) == set(objective.weights)
+    assert set(engine.state.output[0]["losses"]) == set(objective.weights)
 
 
 def test_refuses(featgen_objective):

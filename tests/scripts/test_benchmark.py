@@ -49,7 +49,7 @@ def test_our_step_has_every_loss(benchmark, monkeypatch):
     class Spy(benchmark.AdversarialTrainer):
         def run(self):
             super().run()
-            seen.update(self.state.output["losses"], weights=self.objective.weights)
+            seen.update(self.state.output[0]["losses"], weights=self.objective.weights)
 
     monkeypatch.setattr(benchmark, "AdversarialTrainer", Spy)
     benchmark.our_step(SETTINGS)()
