@@ -1,0 +1,1 @@
+"""Models that a client may ask for."""

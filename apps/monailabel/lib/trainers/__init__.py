@@ -1,0 +1,1 @@
+"""Trainings that a client may ask for."""
