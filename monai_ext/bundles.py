@@ -121,6 +121,12 @@ def flag(value: bool | str) -> bool:
     return value.strip().lower() == "true" if isinstance(value, str) else bool(value)
 
 
+def listed(value: Any) -> list[str]:
+    """Names that a config or a command line gives: a list, or a text with commas between them."""
+    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    return [text for item in items if (text := str(item).strip())]
+
+
 def digests(**files: str | Path) -> dict[str, str]:
     """First 12 hex digits of each file's SHA-256: which weights a result was made with."""
     return {name: hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] for name, path in files.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from monai_ext.bundles import BundleError, flag
+from monai_ext.bundles import BundleError, flag, listed
 from monai_ext.data.atomic import write_json
 from monai_ext.data.inspection import describe, inspect_dataset
 from monai_ext.labels import parse_modalities
@@ -52,7 +52,7 @@ def package(out: str = "dist", bundles: Any = BUNDLES, url: str = "") -> None:
         bundles: names, with commas between them.
         url: where the zips will be served from, for model_info.json.
     """
-    names = tuple(bundles.split(",")) if isinstance(bundles, str) else tuple(bundles)
+    names = tuple(listed(bundles))
     try:
         zips = package_bundles(PACKAGE.parent / "bundles", str(out), names, str(url))
     except (BundleError, ValueError) as error:
@@ -72,9 +72,8 @@ def export(bundle: str, out: str = "exported", formats: Any = ("torchscript",), 
     """
     from monai_ext.exporting import export_bundle  # with MONAI's exports behind it, too slow for every command
 
-    chosen = formats.split(",") if isinstance(formats, str) else list(formats)
     try:
-        files = export_bundle(str(bundle), str(out), chosen, **keys)
+        files = export_bundle(str(bundle), str(out), listed(formats), **keys)
     except (BundleError, ValueError) as error:
         _fail(error)
     for path in files:

@@ -13,16 +13,15 @@ from typing import Any
 
 import fire
 
-from monai_ext.bundles import BundleError, bundle_root
+from monai_ext.bundles import BundleError, bundle_root, listed
 from monai_ext.validation.cross_validation import cross_validate
 
 
 def main(dataset_dir: str, output_dir: str, models: Any = ("all", "t2f"), **options: Any) -> None:
     """See :func:`monai_ext.validation.cross_validation.cross_validate`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    models = models.split(",") if isinstance(models, str) else list(models)
     try:
-        report = cross_validate(bundle_root("segmentor"), str(dataset_dir), str(output_dir), models, **options)
+        report = cross_validate(bundle_root("segmentor"), str(dataset_dir), str(output_dir), listed(models), **options)
     except (BundleError, ValueError) as error:
         sys.exit(f"error: {error}")
     for model, scores in (report or {"segmentors": {}})["segmentors"].items():

@@ -14,6 +14,7 @@ from monai_ext.bundles import (
     bundle_root,
     digests,
     from_config,
+    listed,
     load_weights,
     model_file,
     segmentor_weights,
@@ -132,3 +133,9 @@ def test_load_weights(tmp_path, wrapped):
     assert torch.equal(network.weight, trained.weight)
     with pytest.raises(RuntimeError, match=r"1 of 2 tensors .* \(weight: \(3, 2\) in the file, \(3, 4\)"):
         load_weights(torch.nn.Linear(4, 3), tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("value", ["t2f, all", ["t2f", "all"], ("t2f", " all ", "")])
+def test_names_of_a_command_line(value):
+    assert listed(value) == ["t2f", "all"]
+    assert listed("1seg") == ["1seg"] and listed("") == []

@@ -1,6 +1,6 @@
 """Data: cases, splits, slices and what a training step draws from them."""
 
-from monai_ext.data.atomic import atomic_path, write_json
+from monai_ext.data.atomic import atomic_path, write_csv, write_json
 from monai_ext.data.cases import Case, CaseError, Source, case_of_file, find_cases, list_cases, patient_of
 from monai_ext.data.dataset import dataset_or_phantom, open_dataset
 from monai_ext.data.export import LAYOUTS, StudyWriter, is_synthetic, mask_on_canvas, on_canvas, study_name
@@ -38,7 +38,6 @@ __all__ = [
     "dataset_or_phantom",
     "find_cases",
     "fold_splits",
-    "fold_splits",
     "guard_leak",
     "inspect_dataset",
     "is_synthetic",
@@ -58,6 +57,7 @@ __all__ = [
     "seed_of",
     "split_patients",
     "study_name",
+    "write_csv",
     "write_folds",
     "write_json",
     "write_nifti",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -29,3 +31,20 @@ def write_json(path: str | Path, value: object) -> None:
     """Write ``value`` as indented JSON, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write one line a row, atomically; a value that is missing or ``None`` leaves its cell empty.
+
+    Args:
+        path: of the file.
+        rows: column -> value.
+        columns: in this order; those of the first row when ``None``.
+
+    Raises:
+        ValueError: for a row with another column.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]) if columns is None else list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)

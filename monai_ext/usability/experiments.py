@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from monai_ext import __version__
-from monai_ext.data import write_json
+from monai_ext.data import write_csv, write_json
 from monai_ext.usability.cells import Cell, CellTrainer, Settings
 from monai_ext.usability.classical import ClassicalAugmentation
 from monai_ext.usability.figure import write_figure
 from monai_ext.usability.grid import Grid
 from monai_ext.usability.rows import parse_models, parse_rows
 from monai_ext.usability.sources import open_sources
-from monai_ext.usability.table import build_rows, synthetic_over_real, write_csv
+from monai_ext.usability.table import build_rows, csv_lines, synthetic_over_real
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class UsabilityExperiments:
             "version": __version__,
         }  # fmt: skip
         write_json(self.output_dir / "utility.json", report)
-        write_csv(self.output_dir / "utility.csv", table)
+        write_csv(self.output_dir / "utility.csv", csv_lines(table))
         write_figure(self.output_dir / "utility.png", table)
         logger.info("table written to %s", self.output_dir / "utility.json")
         return report

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from monai_ext.bundles import listed
 from monai_ext.labels import MODALITIES, parse_modalities
 
 ORDERS = ("mix", "real_first", "synthetic_first")
@@ -146,7 +147,7 @@ def parse_models(models: str | Sequence[str]) -> list[str]:
     Raises:
         ValueError: for anything else.
     """
-    names = [n.strip() for n in (models.split(",") if isinstance(models, str) else map(str, models)) if n.strip()]
+    names = listed(models)
     if names == ["each"]:
         return list(MODALITIES)
     if not names or "each" in names:

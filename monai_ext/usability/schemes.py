@@ -6,7 +6,6 @@ on its ``validation`` side, and what is judged are slices of its ``test`` side, 
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +16,18 @@ import torch
 import torch.nn as nn
 
 from monai_ext import __version__
-from monai_ext.bundles import from_config, load_weights
-from monai_ext.data import SliceDataset, atomic_path, dataset_or_phantom, open_dataset, read_split, write_json
+from monai_ext.bundles import from_config, listed, load_weights
+from monai_ext.data import SliceDataset, dataset_or_phantom, open_dataset, read_split, write_csv, write_json
 from monai_ext.labels import MODALITIES
 from monai_ext.networks.guidance import SCHEMES
 from monai_ext.synthesis.repaint import repaint
 from monai_ext.training_process import train_bundle
+from monai_ext.usability.statistics import METRICS, summarise
 from monai_ext.validation.image_judge import stacked
 from monai_ext.validation.painted_lesions import Scores, lesion_scores
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("mse", "dice_index", "WT", "TC", "ET")
 PAPER = {
     "real": {"mse": 0.026, "dice_index": 0.915},
     "1seg": {"mse": 0.053, "dice_index": 0.741},
@@ -44,14 +43,9 @@ def mean_over_modalities(scores: Scores) -> dict[str, float]:
 
 
 def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """``mean``, ``std`` (``None`` for one run) and the values of each metric over trainings."""
-    table = {}
-    for metric in METRICS:
-        values = [r[metric] for r in runs if metric in r]
-        if values:
-            std = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
-            table[metric] = {"mean": round(float(np.mean(values)), 4), "std": std, "runs": values}
-    return table
+    """Metric -> :func:`monai_ext.usability.statistics.summarise` over the trainings that have it."""
+    found = {m: [r[m] for r in runs if m in r] for m in METRICS}
+    return {m: summarise(values, m) for m, values in found.items() if values}
 
 
 class GuidanceSchemes:
@@ -97,7 +91,7 @@ class GuidanceSchemes:
         roi_size: Sequence[int] = (160, 192),
         device: str | torch.device = "cpu",
     ) -> None:
-        self.schemes = tuple(schemes.split(",") if isinstance(schemes, str) else schemes)
+        self.schemes = tuple(listed(schemes))
         unknown = sorted(set(self.schemes) - set(SCHEMES))
         if unknown or not self.schemes or repeats < 1:
             raise ValueError(
@@ -107,6 +101,7 @@ class GuidanceSchemes:
         self.repeats, self.seed, self.device = repeats, seed, torch.device(device)
         self.dataset_dir = dataset_or_phantom(dataset_dir, phantom_dir, seed)
         self.sides = open_dataset(self.dataset_dir, split_file, phantom_dir, fractions=fractions, seed=seed)
+        self.groups = read_split(split_file)
         self.split_file = Path(split_file)
         self.area = {"slice_range": list(slice_range), "roi_size": list(roi_size)}
         self.training, self.judge_training = dict(training or {}), dict(judge_training or {})
@@ -119,7 +114,7 @@ class GuidanceSchemes:
 
     def judges(self) -> dict[str, nn.Module]:
         """A segmentor of each modality, trained on the patients that no generator trains on and no slice is of."""
-        sides = read_split(self.split_file)
+        sides = self.groups
         split_file = self.output_dir / "judges" / "split.json"
         # a segmentor's curves need a side of their own; nothing is chosen by them
         write_json(split_file, {"train": sides["validation"], "validation": sides["test"], "test": sides["train"]})
@@ -153,7 +148,9 @@ class GuidanceSchemes:
                 weights = self._train(
                     self.cgan_root, f"{scheme}_{seed}", self.split_file, scheme=scheme, seed=seed, **self.training
                 )
-                network = load_weights(from_config(self.cgan_root, "train.json", "network_def"), weights)
+                network = load_weights(
+                    from_config(self.cgan_root, "train.json", "network_def", **self.training), weights
+                )
                 painted = repaint(network, images, label, seed=seed, device=self.device)
                 runs[scheme].append(lesion_scores(judges, painted, label, **running))
                 logger.info("%s, seed %d: %s", scheme, seed, mean_over_modalities(runs[scheme][-1]))
@@ -162,9 +159,10 @@ class GuidanceSchemes:
                 "mean": over_seeds([mean_over_modalities(s) for s in found]),
                 "modalities": {m: over_seeds([s[m] for s in found]) for m in MODALITIES}, "paper": PAPER[scheme],
             }  # fmt: skip
-        sides = read_split(self.split_file)
         report |= {
-            "patients": {"generators": sides["train"], "judges": sides["validation"], "judged": sides["test"]},
+            "patients": {
+                "generators": self.groups["train"], "judges": self.groups["validation"], "judged": self.groups["test"]
+            },
             "slices": len(images), "repeats": self.repeats, "seed": self.seed, "training": self.training,
             "judge_training": self.judge_training, "version": __version__,
         }  # fmt: skip
@@ -178,13 +176,7 @@ class GuidanceSchemes:
         lines = [{"images": "real", **report["real"]["mean"], **_paper(report["real"])}]
         for scheme, row in report["schemes"].items():
             lines.append({"images": scheme, **{m: v["mean"] for m, v in row["mean"].items()}, **_paper(row)})
-        with (
-            atomic_path(self.output_dir / "table1.csv") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, ["images", *METRICS, "paper_mse", "paper_dice_index"], restval="")
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(self.output_dir / "table1.csv", lines, ["images", *METRICS, "paper_mse", "paper_dice_index"])
 
 
 def _paper(row: Mapping[str, Any]) -> dict[str, float]:

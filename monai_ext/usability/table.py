@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from monai_ext.data import atomic_path
 from monai_ext.usability.cells import Cell
 from monai_ext.usability.rows import REFERENCE, SYNTHETIC_ONLY, Row
 from monai_ext.usability.statistics import (
@@ -77,8 +74,8 @@ def synthetic_over_real(table: Sequence[Mapping[str, Any]]) -> dict[str, Any] | 
     return ratios(rows[SYNTHETIC_ONLY], rows[REFERENCE]) if {REFERENCE, SYNTHETIC_ONLY} <= rows.keys() else None
 
 
-def write_csv(path: str | Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """Write one line for each row and segmentor, atomically."""
+def csv_lines(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line for each row and segmentor."""
     lines = []
     for row in table:
         for model, figures in row["models"].items():
@@ -91,7 +88,4 @@ def write_csv(path: str | Path, table: Sequence[Mapping[str, Any]]) -> None:
                                                                                  ("_high", "high"))})  # fmt: skip
             paper = row["paper"] or {}
             lines.append({**line, "paper_mse": paper.get("mse"), "paper_dice_index": paper.get("dice_index")})
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    return lines

@@ -75,6 +75,7 @@ def cross_validate(
     judged: dict[str, list[dict[str, Any]]] = {m: [] for m in models}
     for fold, (split_file, split) in enumerate(write_folds(cases, output_dir, folds, seed)):
         tested = [c for c in cases if c.patient_id in split["test"] and c.segmentation is not None]
+        dataset = None  # read once a fold, and only when something is left to judge
         for model in models:
             folder = output_dir / f"fold_{fold}" / model
             metrics = folder / "evaluation" / "metrics.json"
@@ -85,7 +86,7 @@ def cross_validate(
                     root, folder, dataset_dir=dataset_dir, split_file=split_file, modalities=model, seed=seed, **options
                 )
                 network = load_weights(from_config(root, "train.json", "network_def", modalities=model), weights)
-                dataset = SliceDataset(tested, slice_range=judged_slices)
+                dataset = dataset or SliceDataset(tested, slice_range=judged_slices)
                 evaluate_segmentors({model: network}, dataset, metrics.parent, device=device)
             judged[model].append(json.loads(metrics.read_text(encoding="utf-8"))["segmentors"][model])
     if any(len(found) < folds for found in judged.values()):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from monai_ext.bundles import from_config, load_weights, model_file, segmentor_weights
+from monai_ext.bundles import from_config, listed, load_weights, model_file, segmentor_weights
 from monai_ext.data import SliceDataset
 from monai_ext.labels import MODALITIES, NUM_CLASSES, parse_modalities
 from monai_ext.validation.segmentation import evaluate_cases
@@ -38,7 +38,7 @@ def open_segmentors(
         BundleError: when the weights of one are missing.
         ValueError: for one file and several names, or a name that reads what ``modalities`` leaves out.
     """
-    names = names.split(",") if isinstance(names, str) else list(names)
+    names = listed(names)
     folder = ckpt_path is not None and Path(ckpt_path).is_dir()
     if ckpt_path is not None and not folder and len(names) != 1:
         raise ValueError(f"{ckpt_path} is of one segmentor: give one --segmentor_names, not {', '.join(names)}")
@@ -63,9 +63,8 @@ def lesion_fidelity(
 ) -> dict[str, Any]:
     """Scores of segmentors on synthetic slices against their labels, beside held-out real slices against theirs.
 
-    Means are over slices with a lesion, on both sides. A ratio near 1 means lesions as hard to find as real ones;
-    well above
-    1 means lesions too easy.
+    Means are over slices with a lesion, on both sides. A ratio near 1 means lesions as hard to find as real ones; well
+    above 1 means lesions too easy.
 
     Args:
         segmentors: ``all`` (reads every modality) or a modality -> network.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch.nn as nn
 from monai.inferers import Inferer
 
 from monai_ext import __version__
-from monai_ext.data import SliceDataset, atomic_path, write_json
+from monai_ext.data import SliceDataset, write_csv, write_json
 from monai_ext.validation.segmentation import evaluate_cases
 
 logger = logging.getLogger(__name__)
@@ -55,15 +54,11 @@ def evaluate_segmentors(
     root = Path(output_dir)
     write_json(root / "metrics.json", report)
     write_json(root / "slices.json", slices)
-    _write_csv(root / "cases.csv", {n: s["cases"] for n, s in report["segmentors"].items()})
-    _write_csv(root / "slices.csv", slices)
+    write_csv(root / "cases.csv", _lines({n: s["cases"] for n, s in report["segmentors"].items()}))
+    write_csv(root / "slices.csv", _lines(slices))
     return report
 
 
-def _write_csv(path: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """A row a segmentor and case, or slice; nothing in a cell whose score is not defined."""
-    lines = [{"segmentor": name, **row} for name, found in rows.items() for row in found]
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+def _lines(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """A row a segmentor and case, or slice."""
+    return [{"segmentor": name, **row} for name, found in rows.items() for row in found]

@@ -34,7 +34,7 @@ def test_three_groups_that_share_nobody(table, tmp_path):
     assert list(report["schemes"]) == ["1seg", "nseg"] and report["schemes"]["nseg"]["paper"]["mse"] == 0.043
     for name, scheme in report["schemes"].items():
         assert set(scheme["modalities"]) == {"t1n", "t1c", "t2w", "t2f"}
-        assert scheme["mean"]["mse"]["runs"] and scheme["mean"]["mse"]["std"] is None
+        assert scheme["mean"]["mse"]["repeats"] and scheme["mean"]["mse"]["std"] is None
         assert (tmp_path / f"{name}_0" / "model.pt").is_file()
     with (tmp_path / "table1.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
@@ -57,5 +57,5 @@ def test_means_by_hand():
     scores = {"t1n": {"mse": 0.2, "WT": 0.5, "ET": None}, "t2f": {"mse": 0.4, "WT": 0.8, "ET": 0.3}}
     assert mean_over_modalities(scores) == {"mse": 0.3, "WT": 0.65, "ET": 0.3}
     table = over_seeds([{"mse": 0.3, "WT": 0.6}, {"mse": 0.5}])
-    assert table["mse"] == {"mean": 0.4, "std": pytest.approx(0.1414, abs=1e-4), "runs": [0.3, 0.5]}
-    assert table["WT"] == {"mean": 0.6, "std": None, "runs": [0.6]} and "TC" not in table
+    assert table["mse"] == {"mean": 0.4, "std": pytest.approx(0.1414, abs=1e-4), "best": 0.3, "repeats": [0.3, 0.5]}
+    assert table["WT"] == {"mean": 0.6, "std": None, "best": 0.6, "repeats": [0.6]} and "TC" not in table

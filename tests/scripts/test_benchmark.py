@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 SETTINGS = Namespace(size=64, threads=1, device="cpu", amp=False, rounds=1, memory=False)
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        import benchmark
-
-        yield benchmark
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def benchmark(script):
+    return script("benchmark")
 
 
 @pytest.fixture

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 @pytest.fixture(scope="module")
-def install_weights():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        import install_weights
-
-        yield install_weights
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def install_weights(script):
+    return script("install_weights")
 
 
 def test_companions_of_the_newest_checkpoint(install_weights, cgan_objective, tmp_path):

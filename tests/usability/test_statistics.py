@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from monai_ext.data import write_json
+from monai_ext.data import write_csv, write_json
 from monai_ext.usability import Cell, paired_bootstrap, parse_rows
 from monai_ext.usability.figure import mixture_title, write_figure
 from monai_ext.usability.statistics import cell_scores, mean_over_models, ratios, summarise
-from monai_ext.usability.table import build_rows, synthetic_over_real, write_csv
+from monai_ext.usability.table import build_rows, csv_lines, synthetic_over_real
 
 
 def case(patient, wt, slices=10, session=0, mse=0.1, dice=0.5):
@@ -100,7 +100,7 @@ def test_table(table):
 def test_files(table, tmp_path):
     write_json(tmp_path / "t.json", table)
     assert json.loads((tmp_path / "t.json").read_text()) == table
-    write_csv(tmp_path / "t.csv", table)
+    write_csv(tmp_path / "t.csv", csv_lines(table))
     with (tmp_path / "t.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == 9 and lines[0]["WT_to_row_1"] == ""
