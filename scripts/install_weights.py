@@ -51,7 +51,7 @@ def install(out: Path) -> list[Path]:
     models = {name: Path(bundle_root(name)) / "models" for name in ("featgen", "cgan", "segmentor")}
     files = {
         models["featgen"] / "model.pt": out / "featgen" / "model.pt",
-        models["cgan"] / "model.pt": out / "cgan" / "model.pt",
+        models["cgan"] / "model.pt": out / "translation" / "model.pt",
         **{
             models["segmentor"] / segmentor_weights(m): out / "segmentor" / m / "model.pt" for m in ("all", *MODALITIES)
         },

@@ -16,8 +16,9 @@ mkdir -p "$OUT"
 OUT="$(cd "$OUT" && pwd)"
 DATA="$(cd "$DATA" && pwd)"
 
-bundle() { # bundle CONFIG OUTPUT_DIR [--key value ...]
-    "$PYTHON" -m monai.bundle run --config_file "$ROOT/bundles/$1" --dataset_dir "$DATA" --split_file "$OUT/split.json" \
+bundle() { # bundle CONFIG[,OVERLAY] OUTPUT_DIR [--key value ...]
+    local configs="['$ROOT/bundles/${1/,/\',\'$ROOT/bundles/}']"
+    "$PYTHON" -m monai.bundle run --config_file "$configs" --dataset_dir "$DATA" --split_file "$OUT/split.json" \
         --output_dir "$OUT/$2" "${@:3}"
 }
 
@@ -34,6 +35,8 @@ train() { # train CONFIG OUTPUT_DIR [--key value ...]; nothing to do once OUTPUT
 
 images() {
     train cgan/configs/train.json cgan --max_epochs 16
+    train cgan/configs/train.json,cgan/configs/translation.json translation --max_epochs 12 \
+        --initial_weights "$OUT/cgan/model.pt"
 }
 maps_and_segmentors() {
     train segmentor/configs/train.json segmentor/all --modalities all --max_epochs 40 --samples_per_epoch 448
@@ -52,3 +55,4 @@ echo "weights are in bundles/*/models; figures on held-out patients:"
 bundle segmentor/configs/evaluate.json segmentor/evaluation
 bundle featgen/configs/evaluate.json featgen/evaluation
 bundle cgan/configs/evaluate.json cgan/evaluation
+bundle cgan/configs/evaluate_translation.json cgan/evaluation_translation

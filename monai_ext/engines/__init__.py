@@ -9,6 +9,7 @@ from monai_ext.engines.flips import FlipInferer
 from monai_ext.engines.fusion import FusedBatch, fuse_batch
 from monai_ext.engines.precision import AutocastInferer
 from monai_ext.engines.ranks import open_dataset_in_turn, rank_device, start_ranks, stop_ranks
+from monai_ext.engines.translation import PrepareTranslation, TranslationInferer
 
 __all__ = [
     "AdversarialTrainer",
@@ -20,6 +21,8 @@ __all__ = [
     "ImageEvaluator",
     "MapEvaluator",
     "Objective",
+    "PrepareTranslation",
+    "TranslationInferer",
     "compile_networks",
     "fuse_batch",
     "maps_and_masks",

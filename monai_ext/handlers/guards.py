@@ -26,11 +26,12 @@ class LossGuard:
             FloatingPointError: naming the terms, the iteration and the cases.
         """
         output = first_item(engine.state.output)
-        bad = [n for n, v in output["losses"].items() if not math.isfinite(v)]
+        losses = output.get("losses") or {"loss": float(output["loss"])}
+        bad = [n for n, v in losses.items() if not math.isfinite(v)]
         if bad:
+            cases = output["case_id"] if "case_id" in output else engine.state.batch["case_id"]
             raise FloatingPointError(
-                f"loss term(s) {', '.join(bad)} not finite at iteration {engine.state.iteration}, "
-                f"cases {output['case_id']}"
+                f"loss term(s) {', '.join(bad)} not finite at iteration {engine.state.iteration}, cases {cases}"
             )
 
 

@@ -24,10 +24,12 @@ from monai_ext.losses.featgen import (
     picture_loss,
     reconstruction_loss,
 )
+from monai_ext.losses.translation import TranslationLoss
 
 __all__ = [
     "AdversarialLoss",
     "LesionLoss",
+    "TranslationLoss",
     "binarise",
     "code_consistency_loss",
     "cycle_consistency_loss",

@@ -175,6 +175,24 @@ def test_the_paper_s_image_stage(train, small_dir, tmp_path):
     assert all(torch.isfinite(v).all() for v in network.state_dict().values())
 
 
+def test_translation_trains_the_image_encoder_alone(train, small_dir, message_of, tmp_path):
+    """``translation.json`` over ``train.json``: what generates stays as it is, and a training goes on."""
+    start = tmp_path / "start.pt"
+    torch.manual_seed(0)
+    network = from_config(bundle_root("cgan"), "train.json", "network_def")
+    torch.save(network.state_dict(), start)
+    settings = {"config": "train,translation", "initial_weights": start, "split_file": tmp_path / "split.json"}
+    out = train("cgan", **settings)
+    before, after = (torch.load(p, weights_only=True) for p in (start, out / "model.pt"))
+    moved = {k.split(".")[0] for k, v in after.items() if not v.equal(before[k])}
+    assert moved == {"image_encoder"} and all(torch.isfinite(v).all() for v in after.values())
+    with pytest.raises(RuntimeError) as error:
+        train("cgan", 2, **settings)
+    assert "give '--resume true'" in message_of(error.value)
+    train("cgan", 2, resume="true", **settings)
+    assert "checkpoint_epoch=2.pt" in checkpoints(out)
+
+
 def test_unpaired(train):
     out = train("cgan", paired="false")
     assert (out / "model.pt").is_file()

@@ -14,7 +14,7 @@ from monai.engines.utils import IterationEvents
 def play() -> Callable[..., Engine]:
     """Run handlers over outputs, one a iteration, in epochs of ``epoch_length``."""
 
-    def run(outputs: Sequence[Any], handlers: Sequence[Any], epoch_length: int = 1) -> Engine:
+    def run(outputs: Sequence[Any], handlers: Sequence[Any], epoch_length: int = 1, batch: Any = 0) -> Engine:
         feed = iter(outputs)
 
         def step(engine: Engine, _: Any) -> Any:
@@ -27,7 +27,7 @@ def play() -> Callable[..., Engine]:
         engine.state.device = "cpu"
         for handler in handlers:
             handler.attach(engine)
-        engine.run([0] * epoch_length, max_epochs=len(outputs) // epoch_length)
+        engine.run([batch] * epoch_length, max_epochs=len(outputs) // epoch_length)
         return engine
 
     return run

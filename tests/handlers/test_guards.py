@@ -26,6 +26,12 @@ def test_loss_guard_lets_numbers_pass(play):
     assert play([output(a=1e30, b=-1.0), output(a=0.0)], [LossGuard()]).state.iteration == 2
 
 
+def test_loss_guard_in_a_supervised_training(play):
+    """No terms there, one loss, and the cases are in the batch."""
+    with pytest.raises(FloatingPointError, match=r"loss term\(s\) loss not finite at iteration 1, cases \['P7'\]"):
+        play([{"loss": math.nan}], [LossGuard()], batch={"case_id": ["P7"]})
+
+
 def warnings(caplog) -> list[str]:
     return [r.message for r in caplog.records if r.levelno == logging.WARNING]
 
