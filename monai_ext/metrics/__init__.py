@@ -2,6 +2,7 @@
 
 from monai_ext.metrics.dice_index import DiceIndexMetric, dice_index, index_mse
 from monai_ext.metrics.distribution import frechet_distance, maximum_mean_discrepancy
+from monai_ext.metrics.memorisation import nearest_study, study_descriptors
 from monai_ext.metrics.registration import edge_agreement, normalised_mutual_information, registration
 from monai_ext.metrics.segmentation import mean_scores, segmentation_scores, slice_scores
 from monai_ext.metrics.structure_maps import (
@@ -31,6 +32,7 @@ __all__ = [
     "maximum_mean_discrepancy",
     "mean_scores",
     "nearest_similarity",
+    "nearest_study",
     "normalised_mutual_information",
     "pair_similarity",
     "pairwise_dice",
@@ -39,4 +41,5 @@ __all__ = [
     "registration",
     "segmentation_scores",
     "slice_scores",
+    "study_descriptors",
 ]

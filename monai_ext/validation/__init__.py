@@ -6,6 +6,7 @@ from monai_ext.validation.held_out import held_out_cases, training_cases
 from monai_ext.validation.images import evaluate_images
 from monai_ext.validation.map_scores import closed_share
 from monai_ext.validation.maps import evaluate_maps
+from monai_ext.validation.memorisation import memorisation
 from monai_ext.validation.segmentation import evaluate_cases, predict
 from monai_ext.validation.segmentors import evaluate_segmentors
 from monai_ext.validation.translation import evaluate_translation
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate_translation",
     "held_out_cases",
     "lesion_fidelity",
+    "memorisation",
     "open_segmentors",
     "predict",
     "studies_from_noise",

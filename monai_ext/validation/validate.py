@@ -1,4 +1,4 @@
-"""Judge a synthetic data set against held-out real patients: the job of ``validate.json``."""
+"""Judge a synthetic data set against real patients, held out and trained on: the job of ``validate.json``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from monai_ext.synthesis.report import render
 from monai_ext.synthesis.stream import candidate_rng, latent_code
 from monai_ext.transforms import background_mask, structural_feature_map
 from monai_ext.validation.fidelity import lesion_fidelity, open_segmentors
-from monai_ext.validation.held_out import held_out_cases
+from monai_ext.validation.held_out import held_out_cases, training_cases
+from monai_ext.validation.memorisation import memorisation
 
 logger = logging.getLogger(__name__)
 
 
 class Validation:
-    """Lesion fidelity and pictures of a synthetic data set beside held-out real patients.
+    """Lesion fidelity, memorisation and pictures of a synthetic data set beside real patients.
 
     Args:
         synthetic_dir: what ``generate.json`` wrote (layouts ``brats`` and ``decathlon``).
@@ -43,6 +44,8 @@ class Validation:
         latent_size: length of the noise behind a map, for the picture.
         segmentor_names: which segmentors judge.
         segmentor_weights: folder with ``<name>/model.pt`` of each; those of the bundle when ``None``.
+        generator_split_file: the split the image generator was trained with. Memorisation is measured when patients of
+            its training side are in the folder, and some that it never met.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Validation:
         latent_size: int = 1920,
         segmentor_names: str | Sequence[str] = ("all", *MODALITIES),
         segmentor_weights: str | Path | None = None,
+        generator_split_file: str | Path | None = None,
     ) -> None:
         self.synthetic_dir, self.output_dir = Path(synthetic_dir), Path(output_dir)
         self.phantom = not dataset_dir
@@ -70,6 +74,13 @@ class Validation:
             find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size
         )
         self.real = SliceDataset(cases, MODALITIES, slice_range, roi_size)
+        self.training = self.unmet = None
+        known = training_cases(dataset_dir, generator_split_file)
+        if known:
+            self.training = SliceDataset(known, MODALITIES, slice_range, roi_size)
+            unmet = held_out_cases(dataset_dir, generator_split_file)
+            same = [c.case_id for c in unmet] == [c.case_id for c in cases]
+            self.unmet = self.real if same else SliceDataset(unmet, MODALITIES, slice_range, roi_size)
         self.batch_size, self.device, self.pictures, self.latent_size = batch_size, device, pictures, latent_size
 
     def run(self) -> dict[str, Any]:
@@ -88,6 +99,8 @@ class Validation:
             },
             "version": __version__,
         }  # fmt: skip
+        if self.training is not None:
+            metrics["memorisation"] = memorisation(self.synthetic, self.training, self.unmet)
         write_json(self.output_dir / "metrics.json", metrics)
         titles = ["map", "brain", "label", *MODALITY_TITLES.values()]
         render(
@@ -95,6 +108,7 @@ class Validation:
             titles={"all": "all four", **MODALITY_TITLES},
             synthetic=as_data_uri(panel(self._synthetic_rows(), ["noise", *titles])),
             real=as_data_uri(panel(self._real_rows(), titles)),
+            closest=as_data_uri(panel(*self._closest(metrics["memorisation"]))) if self.training is not None else None,
         )  # fmt: skip
         logger.info("validation written to %s", self.output_dir)
         return metrics
@@ -128,10 +142,25 @@ class Validation:
             rows.append([as_seen(structure[0]), as_seen(1 - background_mask(first)[0]), *_study_pictures(item)])
         return rows
 
+    def _closest(self, found: dict[str, Any]) -> tuple[list[list[np.ndarray]], list[str]]:
+        """The studies nearest to a training slice, each beside it."""
+        rows = []
+        for pair in found["closest"]:
+            items = _item(self.synthetic, pair["name"]), _item(self.training, pair["case_id"], pair["slice"])
+            rows.append([picture for item in items for picture in _study_pictures(item)[1:]])
+        titles = list(MODALITY_TITLES.values())
+        return rows, [*(f"{t}, synthetic" for t in titles), *(f"{t}, patient" for t in titles)]
+
     def _crop(self, canvas: np.ndarray) -> np.ndarray:
         size = self.synthetic.raw(0)["image"].shape[1:]
         top, left = ((c - s) // 2 for c, s in zip(canvas.shape, size))
         return canvas[top : top + size[0], left : left + size[1]]
+
+
+def _item(dataset: SliceDataset, case_id: str, number: int | None = None) -> dict[str, Any]:
+    """A slice of a case by its number; the first one when ``None``."""
+    of_case = (dataset.raw(k) for k, (i, _) in enumerate(dataset.index) if dataset.cases[i].case_id == case_id)
+    return next(item for item in of_case if number is None or item["slice"] == number)
 
 
 def _study_pictures(item: dict[str, Any]) -> list[np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import monai_ext.validation.validate as module
-from monai_ext.data import CaseError
+from monai_ext.data import CaseError, SliceDataset, StudyWriter, find_cases, study_name
 from monai_ext.validation import Validation
 
 
@@ -48,6 +49,23 @@ def test_metrics_and_page(tmp_path, validate, segmentors, layout):
     assert page.count("data:image/png;base64,") == 2 and page.rstrip().endswith("</html>")
     assert "3 synthetic studies against 2 held-out patient(s)" in page and "keep it as you keep the data" in page
     assert "phantom stands in" not in page
+
+
+def test_memorisation_beside_its_yardsticks(tmp_path, validate, write_generated):
+    """P0 trained the generator; a study that is a slice of P0 is found, as a copy and with its picture."""
+    generated = write_generated(tmp_path / "set")
+    (case,) = (c for c in find_cases(tmp_path / "real") if c.case_id == "P0")
+    own = SliceDataset([case], slice_range=(2, 6), roi_size=(64, 64), progress=False).raw(1)
+    StudyWriter(generated, "brats").write(study_name(1), own["image"].numpy(), own["label"][0].numpy().astype(np.uint8))
+    metrics = validate(synthetic_dir=generated, generator_split_file=tmp_path / "split.json")["memorisation"]
+    assert metrics["patients"] == 1 and metrics["held_out"]["n"] == 8 and metrics["next_slice"]["n"] == 3
+    assert metrics["synthetic"]["n"] == 3 and metrics["synthetic"]["max"] == pytest.approx(1, abs=1e-3)
+    assert metrics["closest"][0] == {
+        "name": study_name(1), "similarity": metrics["synthetic"]["max"], "case_id": "P0", "slice": 3
+    }  # fmt: skip
+    assert metrics["nearer_than_held_out"] >= round(1 / 3, 4) and metrics["copies"] >= round(1 / 3, 4)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and "slice of the 1 patients" in page
 
 
 def test_layouts_score_the_same(validate):
