@@ -11,6 +11,12 @@ from monai_ext.transforms.intensity import (
     ScaleBrainIntensityd,
     ScaleBrainIntensityDict,
 )
+from monai_ext.transforms.largest_lesion import (
+    KeepLargestLesion,
+    KeepLargestLesionD,
+    KeepLargestLesiond,
+    KeepLargestLesionDict,
+)
 from monai_ext.transforms.lesion import (
     EraseLesion,
     EraseLesionD,
@@ -74,6 +80,10 @@ __all__ = [
     "FuseLesionD",
     "FuseLesionDict",
     "FuseLesiond",
+    "KeepLargestLesion",
+    "KeepLargestLesionD",
+    "KeepLargestLesionDict",
+    "KeepLargestLesiond",
     "LabelConvention",
     "LabelConventionD",
     "LabelConventionDict",

@@ -14,8 +14,10 @@ import torch
 from monai_ext import __version__
 from monai_ext.bundles import from_config, load_weights
 from monai_ext.data import SliceDataset, find_cases, write_folds, write_json
+from monai_ext.engines import FlipInferer
 from monai_ext.metrics import mean_scores
 from monai_ext.training_process import train_bundle
+from monai_ext.transforms import KeepLargestLesion
 from monai_ext.validation.segmentors import evaluate_segmentors
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ def cross_validate(
     only: Sequence[int] | None = None,
     seed: int = 0,
     judged_slices: Sequence[int] = (55, 105),
+    tta: bool = False,
+    largest_lesion: bool = False,
     device: str | torch.device = "cpu",
     **options: Any,
 ) -> dict[str, Any] | None:
@@ -54,12 +58,15 @@ def cross_validate(
     Args:
         root: folder of the ``segmentor`` bundle.
         dataset_dir: labelled cases in any layout.
-        output_dir: ``fold_<k>/<model>/`` with weights and figures, ``cross_validation.json`` over all of them.
+        output_dir: ``fold_<k>/<model>/`` with weights and figures, ``cross_validation.json`` over all of them
+            (``cross_validation_tta.json`` and so on for the other ways of judging).
         models: ``all`` or a modality, each a segmentor.
         folds: number of folds.
         only: folds to train now, to spread them over processes; all when ``None``.
         seed: of folds and trainings.
         judged_slices: first slice that is judged and the one after the last.
+        tta: judge with left-right flips (:class:`monai_ext.engines.FlipInferer`), in a table of its own.
+        largest_lesion: judge the largest lesion alone (:class:`monai_ext.transforms.KeepLargestLesion`), likewise.
         device: device to judge on.
         **options: keys of ``train.json``, such as ``max_epochs``.
 
@@ -73,12 +80,17 @@ def cross_validate(
     root, output_dir = Path(root), Path(output_dir)
     cases = find_cases(dataset_dir)
     judged: dict[str, list[dict[str, Any]]] = {m: [] for m in models}
+    judging = {
+        "inferer": FlipInferer(enabled=tta), "postprocessing": KeepLargestLesion() if largest_lesion else None,
+        "device": device,
+    }  # fmt: skip
+    suffix = "_tta" * tta + "_largest_lesion" * largest_lesion
     for fold, (split_file, split) in enumerate(write_folds(cases, output_dir, folds, seed)):
         tested = [c for c in cases if c.patient_id in split["test"] and c.segmentation is not None]
         dataset = None  # read once a fold, and only when something is left to judge
         for model in models:
             folder = output_dir / f"fold_{fold}" / model
-            metrics = folder / "evaluation" / "metrics.json"
+            metrics = folder / f"evaluation{suffix}" / "metrics.json"
             if not metrics.is_file():
                 if only is not None and fold not in only:
                     continue
@@ -87,15 +99,16 @@ def cross_validate(
                 )
                 network = load_weights(from_config(root, "train.json", "network_def", modalities=model), weights)
                 dataset = dataset or SliceDataset(tested, slice_range=judged_slices)
-                evaluate_segmentors({model: network}, dataset, metrics.parent, device=device)
+                evaluate_segmentors({model: network}, dataset, metrics.parent, **judging)
             judged[model].append(json.loads(metrics.read_text(encoding="utf-8"))["segmentors"][model])
     if any(len(found) < folds for found in judged.values()):
         logger.info("folds are left to do: the table is written by the call that finds all of them")
         return None
     report = {
         "segmentors": {model: summarise_folds(found) for model, found in judged.items()}, "folds": folds, "seed": seed,
-        "judged_slices": list(judged_slices), "options": {k: str(v) for k, v in options.items()},
+        "judged_slices": list(judged_slices), "tta": tta, "largest_lesion": largest_lesion,
+        "options": {k: str(v) for k, v in options.items()},
         "version": __version__,
     }  # fmt: skip
-    write_json(output_dir / "cross_validation.json", report)
+    write_json(output_dir / f"cross_validation{suffix}.json", report)
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ def evaluate_cases(
     progress: bool = True,
     inferer: Inferer | None = None,
     detailed: bool = False,
+    postprocessing: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Scores of a segmentor by case, that is a session of a patient.
 
@@ -72,6 +73,7 @@ def evaluate_cases(
         progress: show a progress bar.
         inferer: see :func:`predict`.
         detailed: HD95 and ``by_slice`` too.
+        postprocessing: label map (1, Z, H, W) of a case's slices -> the one that is judged.
 
     Returns:
         ``cases`` (a dictionary a case: id, patient, slices, and :func:`monai_ext.metrics.segmentation_scores` of its
@@ -95,6 +97,7 @@ def evaluate_cases(
         label = torch.cat([i["label"] for i in items]).to(torch.uint8)
         images = images if channels is None else images[:, list(channels)]
         pred = predict(network, images, batch_size, device, inferer)
+        pred = pred if postprocessing is None else postprocessing(pred[None])[0]
         whose = {"case_id": case_id, "patient_id": items[0]["patient_id"]}
         scores = segmentation_scores(pred, label, num_classes, surface=detailed)
         rows.append({**whose, "slices": len(items), **{k: round(v, 4) for k, v in scores.items()}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def evaluate_segmentors(
     batch_size: int = 16,
     device: str | torch.device = "cpu",
     inferer: Inferer | None = None,
+    postprocessing: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Scores of segmentors on held-out cases, by case and by slice.
 
@@ -38,6 +39,7 @@ def evaluate_segmentors(
         batch_size: slices at a time.
         device: device to run on.
         inferer: see :func:`monai_ext.validation.predict`.
+        postprocessing: see :func:`monai_ext.validation.evaluate_cases`.
 
     Returns:
         Segmentor -> :func:`monai_ext.validation.evaluate_cases`, and the data's description.
@@ -46,7 +48,16 @@ def evaluate_segmentors(
     slices: dict[str, list[dict[str, Any]]] = {}
     for name, network in segmentors.items():
         channels = None if name == "all" else [dataset.modalities.index(name)]
-        judged = evaluate_cases(network, dataset, channels, batch_size, device, inferer=inferer, detailed=True)
+        judged = evaluate_cases(
+            network,
+            dataset,
+            channels,
+            batch_size,
+            device,
+            inferer=inferer,
+            detailed=True,
+            postprocessing=postprocessing,
+        )
         slices[name] = judged.pop("by_slice")
         report["segmentors"][name] = judged
         logger.info("%s: %s", name, judged["mean"])

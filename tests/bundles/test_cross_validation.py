@@ -33,6 +33,11 @@ def test_folds_are_shared_and_gone_on_with(small_dir, tmp_path):
         assert case["patient_id"] in fold["test"]
     assert json.loads((tmp_path / "cross_validation.json").read_text()) == report
 
+    other = run(small_dir, tmp_path, tta=True, largest_lesion=True)
+    assert weights.stat().st_mtime_ns == written and other["tta"] and other["largest_lesion"]
+    assert json.loads((tmp_path / "cross_validation_tta_largest_lesion.json").read_text()) == other
+    assert json.loads((tmp_path / "cross_validation.json").read_text()) == report
+
 
 def test_a_failed_training_names_its_log(small_dir, tmp_path):
     with pytest.raises(BundleError, match=r"fold_0/t2f/log\.txt"):

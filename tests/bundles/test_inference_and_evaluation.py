@@ -18,6 +18,7 @@ from monai_ext.bundles import from_config, load_weights
 from monai_ext.data import SliceDataset, find_cases
 from monai_ext.engines import FlipInferer
 from monai_ext.labels import MODALITIES
+from monai_ext.transforms import KeepLargestLesion
 from monai_ext.validation import evaluate_cases, held_out_cases, predict
 
 SHAPE = (80, 72, 6)
@@ -81,6 +82,37 @@ def test_flips(tmp_path, run_bundle, mixed_dir, segmentor_copy, weights):
     made, plain = (read(tmp_path / flag / f"{case.case_id}.nii.gz")[8:-8, 4:-4, 1:-1] for flag in ("true", "false"))
     assert (made == np.moveaxis(mean.argmax(1).numpy(), 0, -1)).mean() > 0.999
     assert (made != plain).any()
+
+
+def test_the_largest_lesion(tmp_path, run_bundle, mixed_dir, small_dir, segmentor_copy, weights):
+    """``--largest_lesion true``: of what is found without, the largest part; in ``evaluate.json`` it counts."""
+    network = load_weights(from_config(segmentor_copy, "train.json", "network_def"), weights).eval()
+    item = SliceDataset(find_cases(small_dir)[:1], slice_range=(2, 3), roi_size=(64, 64), progress=False).raw(0)
+    with torch.no_grad():
+        logits = network(item["image"][None])[0]
+    state = network.state_dict()
+    head = [k for k in state if k.endswith("bias")][-1]  # four subpixels of background first
+    state[head][:4] += torch.quantile(logits[1:].amax(0) - logits[0], 0.9)  # a tenth of the slice, in scattered parts
+    torch.save(state, tmp_path / "scattered.pt")
+    settings = {"ckpt_path": tmp_path / "scattered.pt", "roi_size": [64, 64]}
+    for flag in ("true", "false"):
+        run_bundle(
+            "segmentor", "inference", dataset_dir=mixed_dir / "Brats17_TST_2_1", output_dir=tmp_path / flag,
+            largest_lesion=flag, **settings,
+        )  # fmt: skip
+    made, plain = (read(tmp_path / flag / "Brats17_TST_2_1.nii.gz") for flag in ("true", "false"))
+    expected = KeepLargestLesion()(torch.as_tensor(plain[None].astype(np.uint8)))[0].numpy()
+    assert (made == expected).all() and 0 < (made > 0).sum() < (plain > 0).sum()
+
+    scores = []
+    for flag in ("true", "false"):
+        run_bundle(
+            "segmentor", "evaluate", dataset_dir=small_dir, output_dir=tmp_path / f"judged_{flag}", split_file=None,
+            segmentor_names="all", slice_range=[1, 7], largest_lesion=flag, **settings,
+        )  # fmt: skip
+        report = json.loads((tmp_path / f"judged_{flag}" / "metrics.json").read_text())
+        scores.append(report["segmentors"]["all"]["mean"])
+    assert scores[0] != scores[1]
 
 
 def test_other_orientation_same_lesion(tmp_path, run_bundle, mixed_dir, weights):
