@@ -69,12 +69,13 @@ def _pick_volume(case: Case, source: Source, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _has_spacing(affine: np.ndarray) -> bool:
+def has_spacing(affine: np.ndarray) -> bool:
+    """Whether voxels of this 4x4 affine have the spacing that every network is trained at, :data:`SPACING`."""
     return np.allclose(np.linalg.norm(affine[:3, :3], axis=0), SPACING, atol=SPACING_TOLERANCE)
 
 
 def _check_spacing(case: Case, affine: np.ndarray, path: Path) -> None:
-    if not _has_spacing(affine):
+    if not has_spacing(affine):
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         raise CaseError(
             f"case {case.case_id}: {path.name} has a spacing of {np.round(spacing, 3).tolist()} mm, "
@@ -155,7 +156,7 @@ def read_case(
     volumes = np.zeros((len(arrays) - with_label, *arrays[0].shape), dtype=np.float32)
     for volume, array in zip(volumes, arrays):
         volume[...] = array
-    resample = case.resample and not any_spacing and not _has_spacing(affine)
+    resample = case.resample and not any_spacing and not has_spacing(affine)
     image = MetaTensor(torch.from_numpy(volumes), affine=torch.from_numpy(affine), meta=dict(meta))
     if resample and len(volumes):
         image = BrainSpacing(SPACING)(image)

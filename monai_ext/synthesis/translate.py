@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -100,7 +101,7 @@ class CaseTranslator:
 
     Args:
         network: the trained generator.
-        cases: cases with the source modality.
+        cases: cases with the source modality; those to be resampled are translated at 1 mm and taken back.
         output_dir: gets ``CASE/CASE-{t1n,t1c,t2w,t2f}.nii.gz`` (float32 in [0, 1]) and ``translation.json``.
         source_modality: what there is, in any spelling of :data:`monai_ext.labels.MODALITY_ALIASES`.
         target_modalities: what to make, see :func:`other_modalities`.
@@ -171,8 +172,8 @@ class CaseTranslator:
         """Translate every case that is not finished.
 
         Returns:
-            What ``translation.json`` holds: the settings, the share of each case's brain that the window cut, and the
-            cases that were skipped.
+            What ``translation.json`` holds: the settings, the share of each case's brain that the window cut, its
+            spacing where that was not 1 mm, and the cases that were skipped.
 
         Raises:
             CaseError: for a volume that cannot be read, under ``raise``.
@@ -193,6 +194,9 @@ class CaseTranslator:
                 continue
             self._write(case, volume)
             self.done[case.case_id] = {"cut_voxels": volume.cut, "cut": round(volume.cut / volume.brain, 5)}
+            if volume.resampled is not None:
+                spacing = np.linalg.norm(volume.affine[:3, :3], axis=0)
+                self.done[case.case_id]["resampled_from"] = np.round(spacing, 3).tolist()
             write_json(self.record, report)
         cut = {n: c["cut"] for n, c in self.done.items() if c["cut_voxels"]}
         if cut:

@@ -47,6 +47,7 @@ class UsabilityExperiments:
         workers: trainings side by side.
         on_bad_case: ``raise`` or ``skip``.
         device: device to run on.
+        resample: see :func:`monai_ext.usability.open_sources`.
 
     Raises:
         ValueError: for rows, models or counts that make no sense, or synthetic studies that are missing.
@@ -74,6 +75,7 @@ class UsabilityExperiments:
         workers: int = 1,
         on_bad_case: str = "raise",
         device: str | torch.device = "cpu",
+        resample: bool = False,
     ) -> None:
         self.rows, self.models, self.repeats = parse_rows(rows), parse_models(models), int(repeats)
         settings = settings if isinstance(settings, Settings) else Settings(**(settings or {}))
@@ -94,14 +96,14 @@ class UsabilityExperiments:
             logger.warning("no dataset_dir given: the phantom stands in for patients, the table says nothing about any")
         sources = open_sources(
             dataset_dir, self.synthetic_dir, split_file, phantom_dir, slice_range, roi_size, data_fraction,
-            real_patients, settings.seed, on_bad_case,
+            real_patients, settings.seed, on_bad_case, resample,
         )  # fmt: skip
         self.trainer = CellTrainer(sources, self.rows, settings, segmentor_root, classical, unit_slices, device)
         self.grid = Grid(self.trainer, output_dir, int(workers))
         self.described = {
             **asdict(settings), "repeats": self.repeats, "models": self.models, "data_fraction": data_fraction,
             "real_patients": real_patients, "slice_range": list(slice_range), "roi_size": list(roi_size),
-            "classical": asdict(self.trainer.classical),
+            "resample": resample, "classical": asdict(self.trainer.classical),
         }  # fmt: skip
 
     def run(self) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class GuidanceSchemes:
         slice_range: slices judged.
         roi_size: centre crop.
         device: device to run on.
+        resample: see :class:`monai_ext.data.Case`; for the trainings too.
 
     Raises:
         ValueError: for an unknown scheme or no repeat.
@@ -90,6 +91,7 @@ class GuidanceSchemes:
         slice_range: Sequence[int] = (55, 105),
         roi_size: Sequence[int] = (160, 192),
         device: str | torch.device = "cpu",
+        resample: bool = False,
     ) -> None:
         self.schemes = tuple(listed(schemes))
         unknown = sorted(set(self.schemes) - set(SCHEMES))
@@ -100,7 +102,10 @@ class GuidanceSchemes:
         self.output_dir, self.cgan_root, self.segmentor_root = Path(output_dir), Path(cgan_root), Path(segmentor_root)
         self.repeats, self.seed, self.device = repeats, seed, torch.device(device)
         self.dataset_dir = dataset_or_phantom(dataset_dir, phantom_dir, seed)
-        self.sides = open_dataset(self.dataset_dir, split_file, phantom_dir, fractions=fractions, seed=seed)
+        self.resample = resample
+        self.sides = open_dataset(
+            self.dataset_dir, split_file, phantom_dir, fractions=fractions, seed=seed, resample=resample
+        )
         self.groups = read_split(split_file)
         self.split_file = Path(split_file)
         self.area = {"slice_range": list(slice_range), "roi_size": list(roi_size)}
@@ -109,7 +114,7 @@ class GuidanceSchemes:
     def _train(self, root: Path, folder: str, split_file: Path, **keys: Any) -> Path:
         return train_bundle(
             root, self.output_dir / folder, dataset_dir=self.dataset_dir, split_file=split_file, device=self.device,
-            **self.area, **keys,
+            resample=self.resample, **self.area, **keys,
         )  # fmt: skip
 
     def judges(self) -> dict[str, nn.Module]:

@@ -87,6 +87,7 @@ def open_sources(
     real_patients: int | None = None,
     seed: int = 0,
     on_bad_case: str = "raise",
+    resample: bool = False,
 ) -> Sources:
     """Read the three sets and see to it that no held-out patient is in the first two.
 
@@ -101,6 +102,7 @@ def open_sources(
         real_patients: likewise.
         seed: of the choice of patients.
         on_bad_case: ``raise`` or ``skip``.
+        resample: of the real cases, see :class:`monai_ext.data.Case`.
 
     Raises:
         LeakError: when a held-out patient is in the training data.
@@ -108,7 +110,7 @@ def open_sources(
         ValueError: when the split has no training patient among the cases, or a manifest is missing.
     """
     root = dataset_or_phantom(dataset_dir, phantom_dir)
-    cases = find_cases(root, MODALITIES, require_segmentation=True, on_bad_case=on_bad_case)
+    cases = find_cases(root, MODALITIES, require_segmentation=True, on_bad_case=on_bad_case, resample=resample)
     if not dataset_dir:
         load_or_make_split(cases, split_file, seed=seed)
     sides = read_split(split_file)
@@ -119,7 +121,7 @@ def open_sources(
         )
     chosen = set(choose_patients(patients, float(data_fraction), real_patients, seed))
     training = [c for c in cases if c.patient_id in chosen]
-    held_out = held_out_cases(root, split_file, on_bad_case)
+    held_out = held_out_cases(root, split_file, on_bad_case, resample=resample)
     guard_training(((c.case_id, c.patient_id) for c in training), sides, {c.patient_id for c in held_out})
     synthetic = None
     if synthetic_dir:

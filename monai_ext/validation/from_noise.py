@@ -68,6 +68,7 @@ def studies_from_noise(
     batch_size: int = 8,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    resample: bool = False,
 ) -> Studies:
     """Studies as the ``synthesis`` bundle makes them, but for its last filter, which would choose what is judged.
 
@@ -84,6 +85,7 @@ def studies_from_noise(
         batch_size: candidates at a time.
         seed: of the stream.
         device: device to run on.
+        resample: of the labels, see :class:`monai_ext.data.Case`.
 
     Raises:
         BundleError: when weights are missing.
@@ -93,7 +95,7 @@ def studies_from_noise(
     stream = StudyStream(
         load_weights(maps, model_file(featgen_root)),
         network,
-        open_lesions(label_dir, split_file, roi_size, slice_range),
+        open_lesions(label_dir, split_file, roi_size, slice_range, resample=resample),
         MapFilter(mae_threshold),
         DiceFilter(open_segmentors(segmentor_root, "all")["all"], threshold=0.0),
         seed,

@@ -56,7 +56,10 @@ def held_out_cases(
 
 
 def training_cases(
-    dataset_dir: str | Path | None, split_file: str | Path | None, on_bad_case: str = "raise"
+    dataset_dir: str | Path | None,
+    split_file: str | Path | None,
+    on_bad_case: str = "raise",
+    resample: bool = False,
 ) -> list[Case]:
     """Cases under a folder whose patients the weights were trained on, with and without a segmentation.
 
@@ -64,6 +67,7 @@ def training_cases(
         dataset_dir: real cases in any layout; ``None`` for the phantom.
         split_file: the split of that training; ``None`` when the weights come from no patient.
         on_bad_case: ``raise`` or ``skip``.
+        resample: see :class:`monai_ext.data.Case`.
 
     Returns:
         Cases of the training side; none when none of its patients is in the folder.
@@ -75,6 +79,7 @@ def training_cases(
     if dataset_dir is None or split_file is None:
         return []
     used = set(read_split(split_file)["train"])
-    cases = [c for c in find_cases(dataset_dir, on_bad_case=on_bad_case) if c.patient_id in used]
+    found = find_cases(dataset_dir, on_bad_case=on_bad_case, resample=resample)
+    cases = [c for c in found if c.patient_id in used]
     logger.info("%d cases of training patients to compare with", len(cases))
     return cases

@@ -46,6 +46,7 @@ class Validation:
         segmentor_weights: folder with ``<name>/model.pt`` of each; those of the bundle when ``None``.
         generator_split_file: the split the image generator was trained with. Memorisation is measured when patients of
             its training side are in the folder, and some that it never met.
+        resample: of the real cases, see :class:`monai_ext.data.Case`.
     """
 
     def __init__(
@@ -65,20 +66,21 @@ class Validation:
         segmentor_names: str | Sequence[str] = ("all", *MODALITIES),
         segmentor_weights: str | Path | None = None,
         generator_split_file: str | Path | None = None,
+        resample: bool = False,
     ) -> None:
         self.synthetic_dir, self.output_dir = Path(synthetic_dir), Path(output_dir)
         self.phantom = not dataset_dir
-        cases = held_out_cases(dataset_or_phantom(dataset_dir, phantom_dir), split_file)
+        cases = held_out_cases(dataset_or_phantom(dataset_dir, phantom_dir), split_file, resample=resample)
         self.segmentors = open_segmentors(segmentor_root, segmentor_names, ckpt_path=segmentor_weights)
         self.synthetic = SliceDataset(
             find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size
         )
         self.real = SliceDataset(cases, MODALITIES, slice_range, roi_size)
         self.training = self.unmet = None
-        known = training_cases(dataset_dir, generator_split_file)
+        known = training_cases(dataset_dir, generator_split_file, resample=resample)
         if known:
             self.training = SliceDataset(known, MODALITIES, slice_range, roi_size)
-            unmet = held_out_cases(dataset_dir, generator_split_file)
+            unmet = held_out_cases(dataset_dir, generator_split_file, resample=resample)
             same = [c.case_id for c in unmet] == [c.case_id for c in cases]
             self.unmet = self.real if same else SliceDataset(unmet, MODALITIES, slice_range, roi_size)
         self.batch_size, self.device, self.pictures, self.latent_size = batch_size, device, pictures, latent_size

@@ -170,6 +170,14 @@ def test_defaults_agree_within_a_bundle(bundle):
 
 
 @every_config
+def test_every_config_that_reads_cases_can_resample(path):
+    config = load(path)
+    if any("@dataset_dir" in s or "@label_dir" in s for s in strings(config)):
+        assert config["resample"] is False
+        assert "$monai_ext.bundles.flag(@resample)" in strings(config)
+
+
+@every_config
 def test_expected_keys(path):
     config = load(path)
     for key in ("imports", "bundle_root", "output_dir", "device", "seed", "run"):

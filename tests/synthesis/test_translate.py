@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -141,6 +142,34 @@ def test_larger_brain_is_cut_and_told(tmp_path, case, translator, caplog):
     assert "the brain of 1 of 1 cases is larger than roi_size" in caplog.text
     made = read(tmp_path, "P0", "t2w").get_fdata()
     assert made.shape == volume.shape and not made[:6].any() and not made[38:].any() and made[6:38, 4:16, 1:3].all()
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "PIR"])
+@pytest.mark.parametrize("spacing", [(2, 2, 2), (1, 1, 3), (1.3, 0.9, 1.5)])
+def test_another_spacing_and_back(tmp_path, write_case, volumes, spacing, axes):
+    """Slices of 1 mm hold their height, (z + 1 mm) / 100: slice k of the file gets its own, to the rim of the brain."""
+    made, affine = volumes(0), np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    stored = block((24, 20, 10), (4, 20), (3, 17))
+    turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(axes))
+    made.images = {"t1n": np.ascontiguousarray(nib.apply_orientation(stored, turn))}
+    write_case(
+        tmp_path, "brats2023", "P0", made, label=False, modalities=("t1n",),
+        affine=affine @ nib.orientations.inv_ornt_aff(turn, stored.shape),
+    )  # fmt: skip
+    (case,) = find_cases(tmp_path, ("t1n",))
+    with pytest.raises(CaseError, match="expected 1 mm: resample it, or give '--resample true'"):
+        read_brain(case, "t1n", (64, 64))
+    whole = read_brain(replace(case, resample=True), "t1n", (64, 64))
+    assert whole.cut == 0 and whole.brain == pytest.approx((stored > 0).sum() * np.prod(spacing), rel=0.25)
+    fine, count = whole.resampled.affine, len(whole.slices)
+    heights = fine[2, 3] + min(0, fine[2, :3].sum() * (count - 1)) + torch.arange(count)  # of the lowest slice first
+    back = whole.restore((heights.reshape(-1, 1, 1) + 1) / 100 * (whole.slices[:, 0] > 0))
+    assert back.dtype == np.float32 and back.shape == made.images["t1n"].shape
+    back = nib.apply_orientation(back, nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt(axes), nib.orientations.axcodes2ornt("LPS")))  # fmt: skip
+    assert np.array_equal(back > 0, stored > 0)
+    for k in range(2, 8):  # beside other slices of the brain
+        assert np.allclose(back[..., k][stored[..., k] > 0], (spacing[2] * k + 1) / 100, atol=1e-4)
 
 
 @pytest.mark.parametrize("affine", [None, RAS, SAGITTAL], ids=["LPS", "RAS", "PIR"])

@@ -73,6 +73,13 @@ def test_training_cases(cases_dir, split):
     assert names(held_out_cases(cases_dir, path)) == ["P3"]
 
 
+def test_cases_to_be_resampled(cases_dir, split):
+    path = split(["P0", "P2"], ["P1"], ["P3"])
+    for find in (training_cases, held_out_cases):
+        assert {c.resample for c in find(cases_dir, path)} == {False}
+        assert {c.resample for c in find(cases_dir, path, resample=True)} == {True}
+
+
 def test_training_cases_without_a_label(tmp_path, split, write_case, volumes):
     write_case(tmp_path / "in", "brats2023", "P0", volumes(), label=False)
     write_case(tmp_path / "in", "brats2023", "P1", volumes())
