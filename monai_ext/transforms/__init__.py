@@ -36,16 +36,6 @@ from monai_ext.transforms.mask import (
     BackgroundMaskDict,
     background_mask,
 )
-from monai_ext.transforms.modality_shift import (
-    RandModalityContrast,
-    RandModalityContrastD,
-    RandModalityContrastd,
-    RandModalityContrastDict,
-    RandModalityDropout,
-    RandModalityDropoutD,
-    RandModalityDropoutd,
-    RandModalityDropoutDict,
-)
 from monai_ext.transforms.random_label import RandLesionLabel, RandLesionLabelD, RandLesionLabeld, RandLesionLabelDict
 from monai_ext.transforms.regions import LesionRegions, LesionRegionsD, LesionRegionsd, LesionRegionsDict
 from monai_ext.transforms.shift_cutout import RandShiftCutout
@@ -97,14 +87,6 @@ __all__ = [
     "RandLesionLabelD",
     "RandLesionLabelDict",
     "RandLesionLabeld",
-    "RandModalityContrast",
-    "RandModalityContrastD",
-    "RandModalityContrastDict",
-    "RandModalityContrastd",
-    "RandModalityDropout",
-    "RandModalityDropoutD",
-    "RandModalityDropoutDict",
-    "RandModalityDropoutd",
     "RandShiftCutout",
     "ScaleBrainIntensity",
     "ScaleBrainIntensityD",

@@ -59,6 +59,7 @@ def training_cases(
     dataset_dir: str | Path | None,
     split_file: str | Path | None,
     on_bad_case: str = "raise",
+    modalities: Sequence[str] = MODALITIES,
     resample: bool = False,
 ) -> list[Case]:
     """Cases under a folder whose patients the weights were trained on, with and without a segmentation.
@@ -67,6 +68,7 @@ def training_cases(
         dataset_dir: real cases in any layout; ``None`` for the phantom.
         split_file: the split of that training; ``None`` when the weights come from no patient.
         on_bad_case: ``raise`` or ``skip``.
+        modalities: those that a case must have.
         resample: see :class:`monai_ext.data.Case`.
 
     Returns:
@@ -79,7 +81,7 @@ def training_cases(
     if dataset_dir is None or split_file is None:
         return []
     used = set(read_split(split_file)["train"])
-    found = find_cases(dataset_dir, on_bad_case=on_bad_case, resample=resample)
+    found = find_cases(dataset_dir, modalities, on_bad_case=on_bad_case, resample=resample)
     cases = [c for c in found if c.patient_id in used]
     logger.info("%d cases of training patients to compare with", len(cases))
     return cases

@@ -325,6 +325,19 @@ def test_featgen_evaluation(tmp_path, run_bundle, random_weights, small_dir, spl
     assert {"nearest_training", "coverage"} <= metrics["generated"].keys()
 
 
+def test_featgen_of_two_modalities(tmp_path, run_bundle, random_weights, write_case, volumes):
+    """``--modalities`` says what a case must have, on the side that judges and on the one that was trained on."""
+    for seed in range(2):
+        case = volumes(seed, (96, 96, 8))
+        write_case(tmp_path / "two", "brats2023", f"BraTS-TWO-{seed:05d}-000", case, modalities=("t1n", "t2f"))
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["TWO-00000"], "validation": [], "test": ["TWO-00001"]}))
+    run_bundle(
+        "featgen", "evaluate", ckpt_path=random_weights["featgen"], dataset_dir=tmp_path / "two", num_samples=4,
+        split_file=tmp_path / "split.json", output_dir=tmp_path / "out", slice_range=[2, 6], modalities="t1n,t2f",
+    )  # fmt: skip
+    assert (tmp_path / "out" / "metrics.json").is_file()
+
+
 def test_featgen_of_another_size(tmp_path, run_bundle, small_dir, split):
     """What was trained with ``--roi_size`` is judged with the same."""
     torch.manual_seed(0)

@@ -88,6 +88,7 @@ def test_training_cases_without_a_label(tmp_path, split, write_case, volumes):
     with pytest.raises(CaseError, match="case P2: no file for t1c, t2w, t2f"):
         training_cases(tmp_path / "in", path)
     assert names(training_cases(tmp_path / "in", path, on_bad_case="skip")) == ["P0", "P1"]
+    assert names(training_cases(tmp_path / "in", path, modalities=["t1n"])) == ["P0", "P1", "P2"]
 
 
 def test_no_training_cases(cases_dir, split):
