@@ -2,8 +2,8 @@
 
 Every labelled patient under DATA is held out once. Keys of the segmentor's train.json may follow, such as
 ``--max_epochs 40 --samples_per_epoch 448``. The same command goes on where it stopped; ``--only "[0, 1]"`` trains some
-folds, so that several processes share the work. The table goes to OUT/cross_validation.json; ``--tta True`` and
-``--largest_lesion True`` judge the same networks in other ways, each in a table of its own.
+folds, so that several processes share the work. The table goes to OUT/cross_validation.json; ``--tta true`` and
+``--largest_lesion true`` judge the same networks in other ways, each in a table of its own.
 """
 
 from __future__ import annotations

@@ -41,12 +41,29 @@ def companions(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def check_translation(out: Path) -> None:
+    """The stage for translation must have started from the generator that is installed with it.
+
+    Raises:
+        ValueError: when they differ in more than the image encoder.
+    """
+    generator, translation = (
+        torch.load(out / name / "model.pt", map_location="cpu", weights_only=True) for name in ("cgan", "translation")
+    )
+    other = [k for k, v in generator.items() if not k.startswith("image_encoder.") and not v.equal(translation[k])]
+    if other:
+        raise ValueError(
+            f"{out / 'translation'} is not of the generator in {out / 'cgan'} ({other[0]} differs): remove it and "
+            "train it again from that one's weights (cgan/configs/train_translation.json)"
+        )
+
+
 def install(out: Path) -> list[Path]:
     """Copy what ``train_all.sh`` wrote to ``out``; returns the files written.
 
     Raises:
         FileNotFoundError: when a stage has no weights yet.
-        ValueError: when a file is too large to ship, in half precision too.
+        ValueError: when a file is too large to ship, in half precision too; see :func:`check_translation` too.
     """
     models = {name: Path(bundle_root(name)) / "models" for name in ("featgen", "cgan", "segmentor")}
     files = {
@@ -57,9 +74,11 @@ def install(out: Path) -> list[Path]:
         },
         **{folder / "split.json": out / "split.json" for folder in models.values()},
     }
-    for target, source in files.items():
+    for source in (*files.values(), out / "cgan" / "model.pt"):
         if not source.is_file():
             raise FileNotFoundError(f"{source} is missing: has train_all.sh finished?")
+    check_translation(out)
+    for target, source in files.items():
         with atomic_path(target) as temporary:
             if source.stat().st_size > LIMIT and source.suffix == ".pt":
                 save_half(source, temporary)

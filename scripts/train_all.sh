@@ -35,7 +35,7 @@ train() { # train CONFIG OUTPUT_DIR [--key value ...]; nothing to do once OUTPUT
 
 images() {
     train cgan/configs/train.json cgan --max_epochs 16
-    train cgan/configs/train.json,cgan/configs/translation.json translation \
+    train cgan/configs/train.json,cgan/configs/train_translation.json translation \
         --initial_weights "$OUT/cgan/model.pt"
 }
 maps_and_segmentors() {

@@ -42,8 +42,10 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequ
         columns: in this order; those of the first row when ``None``.
 
     Raises:
-        ValueError: for a row with another column.
+        ValueError: for a row with another column, or without rows and columns.
     """
+    if not rows and columns is None:
+        raise ValueError(f"{path}: no rows, and no columns to write without them")
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]) if columns is None else list(columns), restval="")
         writer.writeheader()

@@ -19,15 +19,15 @@ class PrepareTranslation(PrepareBatch):
 
     Args:
         style: of the generator.
-        mean_style: share of the items that are asked for in the mean contrast of the training set. Who translates does
-            not know the contrast of an image that does not exist, so EC has to guess it from the source.
+        mean_style_share: share of the items that are asked for in the mean contrast of the training set. Who translates
+            does not know the contrast of an image that does not exist, so EC has to guess it from the source.
         every_source: give every modality of a slice as a source, M items a slice; one drawn modality when off.
     """
 
-    def __init__(self, style: IntensityStyle, mean_style: float = 0.5, every_source: bool = False) -> None:
-        if not 0 <= mean_style <= 1:
-            raise ValueError(f"mean_style is a share from 0 to 1, got {mean_style}")
-        self.style, self.mean_style, self.every_source = style, mean_style, every_source
+    def __init__(self, style: IntensityStyle, mean_style_share: float = 0.5, every_source: bool = False) -> None:
+        if not 0 <= mean_style_share <= 1:
+            raise ValueError(f"mean_style_share is from 0 to 1, got {mean_style_share}")
+        self.style, self.mean_style_share, self.every_source = style, mean_style_share, every_source
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class PrepareTranslation(PrepareBatch):
         else:
             chosen = torch.randint(modalities, (count,)).to(images.device)
             sources = images[torch.arange(count, device=images.device), chosen][:, None]
-        known = (torch.rand(len(sources), 1) >= self.mean_style).to(style)
+        known = (torch.rand(len(sources), 1) >= self.mean_style_share).to(style)
         return sources, images, (style * known,), {}
 
 

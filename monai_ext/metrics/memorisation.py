@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-THUMBNAIL = (48, 40)
-"""Size that a brain is brought to: 3 to 4 mm a pixel, so that gyri count and noise does not."""
+THUMBNAIL = (40, 48)
+"""Size that a brain is brought to, left-right and front-back: about 3.5 mm a pixel, so that gyri count and noise does
+not."""
 
 
 def study_descriptors(images: torch.Tensor, size: Sequence[int] = THUMBNAIL) -> torch.Tensor:

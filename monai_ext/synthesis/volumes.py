@@ -1,4 +1,4 @@
-"""Volumes of a case on their way through networks that see slices: what repainting and translation both need."""
+"""Volumes of a case on their way through networks that see slices, and back to the grid of its files."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Resampled:
 
     Args:
         affine: 4x4 of the volume of 1 mm, in the voxel order of the file.
-        brain: bool, which voxels of the file are brain.
+        mask: bool, which voxels of the file are brain.
     """
 
     affine: np.ndarray
-    brain: np.ndarray
+    mask: np.ndarray
 
     def restore(self, volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
         """Volume of 1 mm -> voxels of the file, 0 where the file is 0.
@@ -47,8 +47,8 @@ class Resampled:
         """
         pair = torch.from_numpy(np.stack([volume, volume > 0]).astype(np.float32))
         grid = MetaTensor(pair, affine=torch.from_numpy(self.affine))
-        value, weight = SpatialResample()(grid, torch.from_numpy(affine), self.brain.shape).numpy()
-        near, made = self.brain & (weight > MIN_WEIGHT), np.zeros(self.brain.shape, dtype=np.float32)
+        value, weight = SpatialResample()(grid, torch.from_numpy(affine), self.mask.shape).numpy()
+        near, made = self.mask & (weight > MIN_WEIGHT), np.zeros(self.mask.shape, dtype=np.float32)
         made[near] = np.minimum(value[near] / weight[near], 1)
         return made
 

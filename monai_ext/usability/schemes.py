@@ -127,7 +127,7 @@ class GuidanceSchemes:
         for name in MODALITIES:
             keys = {**self.judge_training, "modalities": name, "seed": self.seed + 1000}
             weights = self._train(self.segmentor_root, f"judges/{name}", split_file, **keys)
-            network = from_config(self.segmentor_root, "train.json", "network_def", modalities=name)
+            network = from_config(self.segmentor_root, "train.json", "network_def", **keys)
             found[name] = load_weights(network, weights)
         return found
 

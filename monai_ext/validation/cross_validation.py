@@ -12,15 +12,18 @@ import numpy as np
 import torch
 
 from monai_ext import __version__
-from monai_ext.bundles import from_config, load_weights
+from monai_ext.bundles import flag, from_config, load_weights
 from monai_ext.data import SliceDataset, find_cases, write_folds, write_json
 from monai_ext.engines import FlipInferer
+from monai_ext.labels import NUM_CLASSES
 from monai_ext.metrics import mean_scores
 from monai_ext.training_process import train_bundle
 from monai_ext.transforms import KeepLargestLesion
 from monai_ext.validation.segmentors import evaluate_segmentors
 
 logger = logging.getLogger(__name__)
+
+CROP = (160, 192)
 
 
 def summarise_folds(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -48,8 +51,8 @@ def cross_validate(
     only: Sequence[int] | None = None,
     seed: int = 0,
     judged_slices: Sequence[int] = (55, 105),
-    tta: bool = False,
-    largest_lesion: bool = False,
+    tta: bool | str = False,
+    largest_lesion: bool | str = False,
     device: str | torch.device = "cpu",
     **options: Any,
 ) -> dict[str, Any] | None:
@@ -78,11 +81,16 @@ def cross_validate(
         BundleError: when a training fails.
     """
     root, output_dir = Path(root), Path(output_dir)
-    cases = find_cases(dataset_dir)
+    tta, largest_lesion = flag(tta), flag(largest_lesion)
+    reading = {
+        "num_classes": int(options.get("num_classes", NUM_CLASSES)),
+        "resample": flag(options.get("resample", False)),
+    }
+    cases = find_cases(dataset_dir, **reading)
     judged: dict[str, list[dict[str, Any]]] = {m: [] for m in models}
     judging = {
         "inferer": FlipInferer(enabled=tta), "postprocessing": KeepLargestLesion() if largest_lesion else None,
-        "device": device,
+        "device": device, "settings": {"tta": tta, "largest_lesion": largest_lesion},
     }  # fmt: skip
     suffix = "_tta" * tta + "_largest_lesion" * largest_lesion
     for fold, (split_file, split) in enumerate(write_folds(cases, output_dir, folds, seed)):
@@ -97,8 +105,12 @@ def cross_validate(
                 weights = train_bundle(
                     root, folder, dataset_dir=dataset_dir, split_file=split_file, modalities=model, seed=seed, **options
                 )
-                network = load_weights(from_config(root, "train.json", "network_def", modalities=model), weights)
-                dataset = dataset or SliceDataset(tested, slice_range=judged_slices)
+                network = load_weights(
+                    from_config(root, "train.json", "network_def", **{**options, "modalities": model}), weights
+                )
+                dataset = dataset or SliceDataset(
+                    tested, slice_range=judged_slices, roi_size=options.get("roi_size", CROP)
+                )
                 evaluate_segmentors({model: network}, dataset, metrics.parent, **judging)
             judged[model].append(json.loads(metrics.read_text(encoding="utf-8"))["segmentors"][model])
     if any(len(found) < folds for found in judged.values()):

@@ -26,6 +26,7 @@ def evaluate_segmentors(
     device: str | torch.device = "cpu",
     inferer: Inferer | None = None,
     postprocessing: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Scores of segmentors on held-out cases, by case and by slice.
 
@@ -40,6 +41,7 @@ def evaluate_segmentors(
         device: device to run on.
         inferer: see :func:`monai_ext.validation.predict`.
         postprocessing: see :func:`monai_ext.validation.evaluate_cases`.
+        settings: of the two, to be kept beside the figures.
 
     Returns:
         Segmentor -> :func:`monai_ext.validation.evaluate_cases`, and the data's description.
@@ -61,7 +63,7 @@ def evaluate_segmentors(
         slices[name] = judged.pop("by_slice")
         report["segmentors"][name] = judged
         logger.info("%s: %s", name, judged["mean"])
-    report.update(patients=dataset.patients, slices=len(dataset), version=__version__)
+    report.update(settings=dict(settings or {}), patients=dataset.patients, slices=len(dataset), version=__version__)
     root = Path(output_dir)
     write_json(root / "metrics.json", report)
     write_json(root / "slices.json", slices)

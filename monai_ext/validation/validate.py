@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from monai_ext import __version__
-from monai_ext.data import SliceDataset, dataset_or_phantom, find_cases, on_canvas, write_json
+from monai_ext.data import Case, LeakError, SliceDataset, dataset_or_phantom, find_cases, on_canvas, write_json
 from monai_ext.labels import MODALITIES, MODALITY_TITLES
 from monai_ext.synthesis.pictures import as_data_uri, as_seen, colour_label, panel
 from monai_ext.synthesis.report import render
@@ -76,14 +76,24 @@ class Validation:
             find_cases(synthetic_dir, require_segmentation=True), MODALITIES, (0, 1), roi_size
         )
         self.real = SliceDataset(cases, MODALITIES, slice_range, roi_size)
-        self.training = self.unmet = None
-        known = training_cases(dataset_dir, generator_split_file, resample=resample)
-        if known:
-            self.training = SliceDataset(known, MODALITIES, slice_range, roi_size)
-            unmet = held_out_cases(dataset_dir, generator_split_file, resample=resample)
-            same = [c.case_id for c in unmet] == [c.case_id for c in cases]
-            self.unmet = self.real if same else SliceDataset(unmet, MODALITIES, slice_range, roi_size)
+        self.area = {"slice_range": slice_range, "roi_size": roi_size}
+        self.training, self.unmet = self._met_and_unmet(dataset_dir, generator_split_file, resample)
         self.batch_size, self.device, self.pictures, self.latent_size = batch_size, device, pictures, latent_size
+
+    def _met_and_unmet(
+        self, dataset_dir: str | Path | None, split_file: str | Path | None, resample: bool
+    ) -> tuple[list[Case], SliceDataset | None]:
+        """Labelled cases that the generator was trained on, and slices of patients that it never met."""
+        known = [c for c in training_cases(dataset_dir, split_file, resample=resample) if c.segmentation is not None]
+        if not known:
+            return [], None
+        try:
+            unmet = held_out_cases(dataset_dir, split_file, resample=resample)
+        except LeakError as error:
+            logger.warning("memorisation is left out: %s", error)
+            return [], None
+        same = [c.case_id for c in unmet] == [c.case_id for c in self.real.cases]
+        return known, self.real if same else SliceDataset(unmet, MODALITIES, **self.area)
 
     def run(self) -> dict[str, Any]:
         """Judge.
@@ -101,8 +111,8 @@ class Validation:
             },
             "version": __version__,
         }  # fmt: skip
-        if self.training is not None:
-            metrics["memorisation"] = memorisation(self.synthetic, self.training, self.unmet)
+        if self.training:
+            metrics["memorisation"] = memorisation(self.synthetic, self.training, self.unmet, **self.area)
         write_json(self.output_dir / "metrics.json", metrics)
         titles = ["map", "brain", "label", *MODALITY_TITLES.values()]
         render(
@@ -110,7 +120,7 @@ class Validation:
             titles={"all": "all four", **MODALITY_TITLES},
             synthetic=as_data_uri(panel(self._synthetic_rows(), ["noise", *titles])),
             real=as_data_uri(panel(self._real_rows(), titles)),
-            closest=as_data_uri(panel(*self._closest(metrics["memorisation"]))) if self.training is not None else None,
+            closest=as_data_uri(panel(*self._closest(metrics["memorisation"]))) if self.training else None,
         )  # fmt: skip
         logger.info("validation written to %s", self.output_dir)
         return metrics
@@ -146,9 +156,12 @@ class Validation:
 
     def _closest(self, found: dict[str, Any]) -> tuple[list[list[np.ndarray]], list[str]]:
         """The studies nearest to a training slice, each beside it."""
-        rows = []
+        place = {self.synthetic.cases[i].case_id: k for k, (i, _) in enumerate(self.synthetic.index)}
+        cases, rows = {c.case_id: c for c in self.training}, []
         for pair in found["closest"]:
-            items = _item(self.synthetic, pair["name"]), _item(self.training, pair["case_id"], pair["slice"])
+            area = {**self.area, "slice_range": (pair["slice"], pair["slice"] + 1)}
+            patient = SliceDataset([cases[pair["case_id"]]], MODALITIES, progress=False, **area)
+            items = self.synthetic.raw(place[pair["name"]]), patient.raw(0)
             rows.append([picture for item in items for picture in _study_pictures(item)[1:]])
         titles = list(MODALITY_TITLES.values())
         return rows, [*(f"{t}, synthetic" for t in titles), *(f"{t}, patient" for t in titles)]
@@ -157,12 +170,6 @@ class Validation:
         size = self.synthetic.raw(0)["image"].shape[1:]
         top, left = ((c - s) // 2 for c, s in zip(canvas.shape, size))
         return canvas[top : top + size[0], left : left + size[1]]
-
-
-def _item(dataset: SliceDataset, case_id: str, number: int | None = None) -> dict[str, Any]:
-    """A slice of a case by its number; the first one when ``None``."""
-    of_case = (dataset.raw(k) for k, (i, _) in enumerate(dataset.index) if dataset.cases[i].case_id == case_id)
-    return next(item for item in of_case if number is None or item["slice"] == number)
 
 
 def _study_pictures(item: dict[str, Any]) -> list[np.ndarray]:

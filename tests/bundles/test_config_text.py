@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = sorted(p for p in BUNDLES.glob("*/configs/*.json") if p.name != "metadata.json")
 IDS = [f"{p.parts[-3]}-{p.stem}" for p in CONFIGS]
-OVERLAYS = {"multi_gpu_train": "train", "paper": "train", "translation": "train"}
+OVERLAYS = {"multi_gpu_train": "train", "paper": "train", "train_translation": "train"}
 """A config that changes parts of another one, and that other one."""
 REFERENCE = re.compile(r"@(\w+(?:(?:#|::)\w+)*)")
 

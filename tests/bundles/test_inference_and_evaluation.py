@@ -111,7 +111,13 @@ def test_the_largest_lesion(tmp_path, run_bundle, mixed_dir, small_dir, segmento
             segmentor_names="all", slice_range=[1, 7], largest_lesion=flag, **settings,
         )  # fmt: skip
         report = json.loads((tmp_path / f"judged_{flag}" / "metrics.json").read_text())
-        scores.append(report["segmentors"]["all"]["mean"])
+        assert report["settings"] == {"tta": False, "largest_lesion": flag == "true"}
+        scores.append(report["segmentors"]["all"]["cases"])
+    slices = SliceDataset(find_cases(small_dir), slice_range=(1, 7), roi_size=(64, 64), progress=False)
+    load_weights(network, tmp_path / "scattered.pt")
+    for found, postprocessing in zip(scores, (KeepLargestLesion(), None)):
+        expected = evaluate_cases(network, slices, postprocessing=postprocessing, detailed=True, progress=False)
+        assert found == expected["cases"]
     assert scores[0] != scores[1]
 
 
@@ -330,12 +336,16 @@ def test_featgen_of_two_modalities(tmp_path, run_bundle, random_weights, write_c
     for seed in range(2):
         case = volumes(seed, (96, 96, 8))
         write_case(tmp_path / "two", "brats2023", f"BraTS-TWO-{seed:05d}-000", case, modalities=("t1n", "t2f"))
-    (tmp_path / "split.json").write_text(json.dumps({"train": ["TWO-00000"], "validation": [], "test": ["TWO-00001"]}))
+    (tmp_path / "split.json").write_text(
+        json.dumps({"train": ["BraTS-TWO-00000"], "validation": [], "test": ["BraTS-TWO-00001"]})
+    )
     run_bundle(
         "featgen", "evaluate", ckpt_path=random_weights["featgen"], dataset_dir=tmp_path / "two", num_samples=4,
         split_file=tmp_path / "split.json", output_dir=tmp_path / "out", slice_range=[2, 6], modalities="t1n,t2f",
     )  # fmt: skip
-    assert (tmp_path / "out" / "metrics.json").is_file()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["patients"] == ["BraTS-TWO-00001"] and metrics["training_patients"] == ["BraTS-TWO-00000"]
+    assert metrics["modalities"] == ["t1n", "t2f"] and (metrics["real_maps"], metrics["training_maps"]) == (4, 4)
 
 
 def test_featgen_of_another_size(tmp_path, run_bundle, small_dir, split):

@@ -176,12 +176,12 @@ def test_the_paper_s_image_stage(train, small_dir, tmp_path):
 
 
 def test_translation_trains_the_image_encoder_alone(train, small_dir, message_of, tmp_path):
-    """``translation.json`` over ``train.json``: what generates stays as it is, and a training goes on."""
+    """``train_translation.json`` over ``train.json``: what generates stays as it is, and a training goes on."""
     start = tmp_path / "start.pt"
     torch.manual_seed(0)
     network = from_config(bundle_root("cgan"), "train.json", "network_def")
     torch.save(network.state_dict(), start)
-    settings = {"config": "train,translation", "initial_weights": start, "split_file": tmp_path / "split.json"}
+    settings = {"config": "train,train_translation", "initial_weights": start, "split_file": tmp_path / "split.json"}
     out = train("cgan", **settings)
     before, after = (torch.load(p, weights_only=True) for p in (start, out / "model.pt"))
     moved = {k.split(".")[0] for k, v in after.items() if not v.equal(before[k])}
@@ -190,7 +190,18 @@ def test_translation_trains_the_image_encoder_alone(train, small_dir, message_of
         train("cgan", 2, **settings)
     assert "give '--resume true'" in message_of(error.value)
     train("cgan", 2, resume="true", **settings)
-    assert "checkpoint_epoch=2.pt" in checkpoints(out)
+    state = torch.load(out / "checkpoint_epoch=2.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 2 * state["trainer"]["epoch_length"]
+    later = torch.load(out / "model.pt", weights_only=True)
+    assert {k.split(".")[0] for k, v in later.items() if not v.equal(after[k])} == {"image_encoder"}
+
+
+def test_what_a_training_for_translation_leaves_out():
+    """Handlers are switched off by their place: what fits the style, watches D and paints studies, and no other."""
+    configs = [train_config("cgan", *over).parser for over in ((), ("train_translation",))]
+    handlers, over = (c["train"]["handlers"] for c in configs)
+    off = [h["_target_"].split(".")[-1] for h in over if h.get("_disabled_") is True]
+    assert off == ["FitStyle", "DiscriminatorGuard", "FixedStudies"] and len(over) == len(handlers)
 
 
 def test_unpaired(train):

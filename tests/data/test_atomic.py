@@ -23,6 +23,8 @@ def test_lines_of_a_csv(tmp_path):
     assert (tmp_path / "a.csv").read_bytes().decode() == 'case,WT\r\né,0.5\r\n"b,c",\r\n'
     write_csv(tmp_path / "a.csv", [{"b": 1}, {"a": 2}], ["a", "b"])
     assert (tmp_path / "a.csv").read_text().split() == ["a,b", ",1", "2,"]
+    with pytest.raises(ValueError, match="no rows"):
+        write_csv(tmp_path / "b.csv", [])
     with pytest.raises(ValueError, match="fieldnames"):
         write_csv(tmp_path / "a.csv", [{"a": 1}, {"c": 2}])
     assert (tmp_path / "a.csv").read_text().split() == ["a,b", ",1", "2,"]

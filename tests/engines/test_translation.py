@@ -28,7 +28,7 @@ def test_one_drawn_source_of_each_slice(network, batch):
     torch.manual_seed(0)
     seen = set()
     for _ in range(20):
-        sources, targets, (style,), keywords = PrepareTranslation(network.style, mean_style=0)(batch)
+        sources, targets, (style,), keywords = PrepareTranslation(network.style, mean_style_share=0)(batch)
         assert torch.equal(targets, batch["image"]) and keywords == {}
         for source, study in zip(sources, batch["image"]):
             seen.add(next(m for m in range(4) if torch.equal(source[0], study[m])))
@@ -37,7 +37,7 @@ def test_one_drawn_source_of_each_slice(network, batch):
 
 
 def test_every_source(network, batch):
-    sources, targets, (style,), _ = PrepareTranslation(network.style, mean_style=1, every_source=True)(batch)
+    sources, targets, (style,), _ = PrepareTranslation(network.style, mean_style_share=1, every_source=True)(batch)
     assert sources.shape == (12, 1, 32, 32) and targets.shape == (12, 4, 32, 32)
     assert torch.equal(sources[5, 0], batch["image"][1, 1]) and torch.equal(targets[5], batch["image"][1])
     assert torch.equal(style, torch.zeros(12, 12))
@@ -45,14 +45,14 @@ def test_every_source(network, batch):
 
 def test_share_of_the_mean_contrast(network, batch):
     torch.manual_seed(0)
-    prepare = PrepareTranslation(network.style, mean_style=0.25)
+    prepare = PrepareTranslation(network.style, mean_style_share=0.25)
     mean = [not row.any() for _ in range(200) for row in prepare(batch)[2][0]]
     assert sum(mean) / len(mean) == pytest.approx(0.25, abs=0.06)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_is_a_share(network, share):
-    with pytest.raises(ValueError, match="mean_style is a share from 0 to 1"):
+    with pytest.raises(ValueError, match="mean_style_share is from 0 to 1"):
         PrepareTranslation(network.style, share)
 
 

@@ -51,8 +51,11 @@ def test_metrics_and_page(tmp_path, validate, segmentors, layout):
     assert "phantom stands in" not in page
 
 
-def test_memorisation_beside_its_yardsticks(tmp_path, validate, write_generated):
+def test_memorisation_beside_its_yardsticks(tmp_path, validate, write_generated, write_case, volumes):
     """P0 trained the generator; a study that is a slice of P0 is found, as a copy and with its picture."""
+    write_case(tmp_path / "real", "brats2023", "P9", volumes(9, (64, 64, 8)), label=False)
+    split = {"train": ["P0", "P9"], "validation": [], "test": ["P1"]}  # the generator reads labelled cases alone
+    (tmp_path / "split.json").write_text(json.dumps(split))
     generated = write_generated(tmp_path / "set")
     (case,) = (c for c in find_cases(tmp_path / "real") if c.case_id == "P0")
     own = SliceDataset([case], slice_range=(2, 6), roi_size=(64, 64), progress=False).raw(1)
@@ -63,9 +66,19 @@ def test_memorisation_beside_its_yardsticks(tmp_path, validate, write_generated)
     assert metrics["closest"][0] == {
         "name": study_name(1), "similarity": metrics["synthetic"]["max"], "case_id": "P0", "slice": 3
     }  # fmt: skip
-    assert metrics["nearer_than_held_out"] >= round(1 / 3, 4) and metrics["copies"] >= round(1 / 3, 4)
+    assert metrics["nearer_than_held_out"] >= round(1 / 3, 4) and metrics["as_near_as_next_slice"] >= round(1 / 3, 4)
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and "slice of the 1 patients" in page
+
+
+def test_memorisation_is_left_out_without_patients_to_compare_with(tmp_path, validate, caplog):
+    """Nobody left that the generator never met, or nobody that it met: the rest is judged all the same."""
+    for name, train in (("all", ["P0", "P1", "P2"]), ("nobody", ["P7"])):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"train": train, "validation": [], "test": []}))
+        metrics = validate(generator_split_file=path)
+        assert "memorisation" not in metrics and metrics["lesion_fidelity"]
+    assert "memorisation is left out: all 3 labelled cases" in caplog.text
 
 
 def test_layouts_score_the_same(validate):
