@@ -122,9 +122,9 @@ def flag(value: bool | str) -> bool:
 
 
 def listed(value: Any) -> list[str]:
-    """Names that a config or a command line gives: a list, or a text with commas between them."""
-    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    return [text for item in items if (text := str(item).strip())]
+    """Names that a config or a command line gives: a list, a text with commas between them, or both."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [name for item in items for text in str(item).split(",") if (name := text.strip())]
 
 
 def digests(**files: str | Path) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from monai_ext.bundles import BundleError, flag, listed
@@ -57,8 +59,7 @@ def package(out: str = "dist", bundles: Any = BUNDLES, url: str = "") -> None:
         zips = package_bundles(PACKAGE.parent / "bundles", str(out), names, str(url))
     except (BundleError, ValueError) as error:
         _fail(error)
-    for path in zips:
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    _list_files(zips)
 
 
 def export(bundle: str, out: str = "exported", formats: Any = ("torchscript",), **keys: Any) -> None:
@@ -76,5 +77,9 @@ def export(bundle: str, out: str = "exported", formats: Any = ("torchscript",), 
         files = export_bundle(str(bundle), str(out), listed(formats), **keys)
     except (BundleError, ValueError) as error:
         _fail(error)
+    _list_files(files)
+
+
+def _list_files(files: Iterable[Path]) -> None:
     for path in files:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

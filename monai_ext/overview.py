@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from monai_ext.packaging import BUNDLES, PACKAGE
-from monai_ext.running import OVERLAYS, ConfigNameError, bundle_configs
+from monai_ext.running import ConfigNameError, bundle_configs, is_overlay
 
 COMMANDS = {
     "run BUNDLE/CONFIG [--key value ...]": "run a config, found from any folder; short messages for wrong names",
@@ -46,7 +46,7 @@ def _first_line(script: Path) -> str | None:
 
 
 def _note(path: Path) -> str:
-    return "  (over train.json, which `run` brings along)" if path.stem in OVERLAYS else ""
+    return "  (over train.json, which `run` brings along)" if is_overlay(path) else ""
 
 
 def _shown(path: Path) -> str:

@@ -17,9 +17,6 @@ from monai_ext.bundles import BundleError, bundle_root
 from monai_ext.cli import brief_errors
 from monai_ext.packaging import BUNDLES
 
-OVERLAYS = ("multi_gpu_train", "paper")
-"""Configs that change parts of ``train.json``, and are nothing without it."""
-
 
 class ConfigNameError(ValueError):
     """No such bundle or config, or none that can be read."""
@@ -68,12 +65,21 @@ def find_configs(name: str) -> list[Path]:
     return _with_train(configs[config])
 
 
-def _with_train(path: Path) -> list[Path]:
+def is_overlay(path: Path) -> bool:
+    """Whether a config changes parts of the ``train.json`` beside it, and is nothing without: it imports nothing.
+
+    Raises:
+        ConfigNameError: for a file that is not JSON.
+    """
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigNameError(f"{path} is not JSON: {error}") from error
-    return [path.with_stem("train"), path] if path.stem in OVERLAYS else [path]
+    return "imports" not in config and path.with_stem("train").is_file()
+
+
+def _with_train(path: Path) -> list[Path]:
+    return [path.with_stem("train"), path] if is_overlay(path) else [path]
 
 
 def _instead(word: str, choices: Sequence[str] | dict[str, Path]) -> str:

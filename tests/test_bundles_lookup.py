@@ -135,7 +135,7 @@ def test_load_weights(tmp_path, wrapped):
         load_weights(torch.nn.Linear(4, 3), tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("value", ["t2f, all", ["t2f", "all"], ("t2f", " all ", "")])
+@pytest.mark.parametrize("value", ["t2f, all", ["t2f", "all"], ("t2f", " all ", ""), ["t2f,all"]])
 def test_names_of_a_command_line(value):
     assert listed(value) == ["t2f", "all"]
     assert listed("1seg") == ["1seg"] and listed("") == []

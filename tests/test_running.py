@@ -11,9 +11,10 @@ import pytest
 from monai_ext import running
 from monai_ext.cli import user_error
 from monai_ext.packaging import BUNDLES
-from monai_ext.running import OVERLAYS, ConfigNameError, bundle_configs, find_configs
+from monai_ext.running import ConfigNameError, bundle_configs, find_configs
 
 ROOT = Path(__file__).parents[1] / "bundles"
+OVERLAYS = {"multi_gpu_train", "paper", "train_translation"}
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)
@@ -55,6 +56,17 @@ def test_what_there_is_instead(name, message, tmp_path, monkeypatch):
         find_configs(name)
     assert message in str(error.value) and "\n" not in str(error.value)
     assert user_error(error.value) is error.value  # so the command line says it in two lines
+
+
+def test_an_overlay_of_one_s_own(tmp_path):
+    """A config that imports nothing brings the ``train.json`` beside it along; without one it stands for itself."""
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"seed": 1}')
+    assert find_configs(str(mine)) == [mine]
+    (tmp_path / "train.json").write_text('{"imports": [], "seed": 0}')
+    assert find_configs(str(mine)) == [tmp_path / "train.json", mine]
+    mine.write_text('{"imports": [], "seed": 1}')
+    assert find_configs(str(mine)) == [mine]
 
 
 def test_what_is_not_json(tmp_path):

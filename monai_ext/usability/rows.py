@@ -119,10 +119,8 @@ def parse_rows(rows: int | str | Sequence[int | str]) -> list[Row]:
     Raises:
         ValueError: for a number that Table 2 does not have, or a mixture that makes no sense.
     """
-    items = rows if isinstance(rows, (list, tuple)) else [rows]
-    texts = [t.strip() for item in items for t in (item.split(",") if isinstance(item, str) else [str(item)])]
     chosen: dict[str, Row] = {}
-    for text in filter(None, texts):
+    for text in listed(rows):
         if ":" not in text and text not in TABLE2:
             raise ValueError(
                 f"row {text!r} is neither a row of Table 2 ({', '.join(TABLE2)}) nor a mixture such as 1:0.5:0:mix"

@@ -15,15 +15,12 @@ from monai_ext import __version__
 from monai_ext.bundles import flag, from_config, load_weights
 from monai_ext.data import SliceDataset, find_cases, write_folds, write_json
 from monai_ext.engines import FlipInferer
-from monai_ext.labels import NUM_CLASSES
 from monai_ext.metrics import mean_scores
 from monai_ext.training_process import train_bundle
 from monai_ext.transforms import KeepLargestLesion
 from monai_ext.validation.segmentors import evaluate_segmentors
 
 logger = logging.getLogger(__name__)
-
-CROP = (160, 192)
 
 
 def summarise_folds(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -82,11 +79,10 @@ def cross_validate(
     """
     root, output_dir = Path(root), Path(output_dir)
     tta, largest_lesion = flag(tta), flag(largest_lesion)
-    reading = {
-        "num_classes": int(options.get("num_classes", NUM_CLASSES)),
-        "resample": flag(options.get("resample", False)),
-    }
-    cases = find_cases(dataset_dir, **reading)
+    num_classes, resample, roi_size = (
+        from_config(root, "train.json", key, **options) for key in ("num_classes", "resample", "roi_size")
+    )
+    cases = find_cases(dataset_dir, num_classes=num_classes, resample=flag(resample))
     judged: dict[str, list[dict[str, Any]]] = {m: [] for m in models}
     judging = {
         "inferer": FlipInferer(enabled=tta), "postprocessing": KeepLargestLesion() if largest_lesion else None,
@@ -108,9 +104,7 @@ def cross_validate(
                 network = load_weights(
                     from_config(root, "train.json", "network_def", **{**options, "modalities": model}), weights
                 )
-                dataset = dataset or SliceDataset(
-                    tested, slice_range=judged_slices, roi_size=options.get("roi_size", CROP)
-                )
+                dataset = dataset or SliceDataset(tested, slice_range=judged_slices, roi_size=roi_size)
                 evaluate_segmentors({model: network}, dataset, metrics.parent, **judging)
             judged[model].append(json.loads(metrics.read_text(encoding="utf-8"))["segmentors"][model])
     if any(len(found) < folds for found in judged.values()):

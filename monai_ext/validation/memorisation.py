@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from monai_ext.data import Case, SliceDataset
-from monai_ext.metrics import nearest_study, study_descriptors
+from monai_ext.metrics import nearest_study, quantiles, study_descriptors
 
 CHUNK = 64
 CLOSEST = 5
@@ -81,7 +80,5 @@ def _nearest(dataset: SliceDataset, bank: torch.Tensor) -> tuple[torch.Tensor, l
 def _summary(values: torch.Tensor) -> dict[str, float | int]:
     if not len(values):
         return {"n": 0}
-    return {
-        "n": len(values), "mean": round(float(values.mean()), 4),
-        "p95": round(float(np.quantile(values.numpy(), 0.95)), 4), "max": round(float(values.max()), 4),
-    }  # fmt: skip
+    figures = {"mean": float(values.mean()), **quantiles(values, (0.95,)), "max": float(values.max())}
+    return {"n": len(values), **{name: round(value, 4) for name, value in figures.items()}}

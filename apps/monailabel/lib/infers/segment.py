@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -11,9 +10,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.cases import case_of_image, complete_case
+from lib.infers.bundle_task import BundleTask, result_file
 from lib.options import choice
 from monai_ext.bundles import bundle_root, digests, from_config, model_file, segmentor_weights
 from monai_ext.data import read_case, write_nifti
@@ -22,14 +22,7 @@ from monai_ext.labels import CLASSES, MODALITIES, parse_modalities
 LABELS = {name: value for value, name in CLASSES.items() if value}
 
 
-def result_file() -> str:
-    """An empty file for a result; the server removes it once it is sent."""
-    handle, name = tempfile.mkstemp(suffix=".nii.gz")
-    os.close(handle)
-    return name
-
-
-class Segment(InferTask):
+class Segment(BundleTask):
     """Runs ``inference.json`` of the segmentor on the case of an image.
 
     Args:
@@ -45,10 +38,6 @@ class Segment(InferTask):
             config={"modalities": ["all", *MODALITIES], "weights": ["newest", "shipped"]},
         )
         self.trained = trained
-
-    def is_valid(self) -> bool:
-        """Always: what is missing is said when it is asked for."""
-        return True
 
     def weights(self, modalities: str, which: str = "newest") -> Path:
         """File of the weights for these modalities; a training here is of all four."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.datastore import DefaultLabelTag
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.cases import LABELLED, next_study
 from lib.datastore import CaseDatastore
-from lib.infers.segment import LABELS, result_file
+from lib.infers.bundle_task import StoringTask, result_file
+from lib.infers.segment import LABELS
 from lib.options import whole_number
 from monai_ext.bundles import bundle_root, from_config
 from monai_ext.data import study_name
@@ -25,7 +25,7 @@ MOST = 64
 """Studies in one request, which nobody else's gets past."""
 
 
-class Synthesise(InferTask):
+class Synthesise(StoringTask):
     """Runs ``generate.json`` of ``synthesis`` and stores studies as images, their labels as labels.
 
     Args:
@@ -34,17 +34,10 @@ class Synthesise(InferTask):
 
     def __init__(self, datastore: Callable[[], CaseDatastore]) -> None:
         super().__init__(
-            InferType.OTHERS,
-            labels={},
-            dimension=3,
+            datastore,
             description="New studies of one slice from noise, in four modalities with a label; reads no image",
             config={"seed": "", "num_samples": 1},
         )
-        self.datastore = datastore
-
-    def is_valid(self) -> bool:
-        """Always: what is missing is said when it is asked for."""
-        return True
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Make ``num_samples`` studies of ``seed``; without one, of the number of the next study, so that calls differ.

@@ -7,11 +7,9 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-
 from lib.cases import case_of_image, image_id
 from lib.datastore import CaseDatastore
-from lib.infers.segment import result_file
+from lib.infers.bundle_task import StoringTask, result_file
 from lib.options import choice, whole_number
 from lib.translations import targets_of, translated_id
 from monai_ext.bundles import bundle_root, from_config
@@ -22,7 +20,7 @@ from monai_ext.synthesis.volumes import case_file
 NAME = "translate"
 
 
-class Translate(InferTask):
+class Translate(StoringTask):
     """Runs ``translate.json`` of ``cgan`` on one image and stores what it makes as images of the datastore.
 
     Args:
@@ -31,17 +29,10 @@ class Translate(InferTask):
 
     def __init__(self, datastore: Callable[[], CaseDatastore]) -> None:
         super().__init__(
-            InferType.OTHERS,
-            labels={},
-            dimension=3,
+            datastore,
             description="Other modalities of a case from one of its images, stored as images",
             config={"target_modalities": ["missing", "all", *MODALITIES], "style": ["mean", "random"], "seed": 0},
         )
-        self.datastore = datastore
-
-    def is_valid(self) -> bool:
-        """Always: what is missing is said when it is asked for."""
-        return True
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Translate ``request["image"]``.
